@@ -1,0 +1,36 @@
+"""Errors that are the user's to mend: shown as lines, never as tracebacks."""
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """Something in the config, the data or the machine is not as it must be.
+
+    The command line prints each problem on a line of its own and exits with code 2.
+
+    Attributes:
+        problems: one sentence each: what is wrong, where, and what would be right.
+    """
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (
+            (problems,) if isinstance(problems, str) else tuple(problems)
+        )
+        super().__init__("\n".join(self.problems))
+
+
+class TorchNotAvailableError(UserError):
+    """A strategy that trains was chosen on an installation without torch."""
+
+    def __init__(self, strategy: str) -> None:
+        super().__init__(
+            f"strategy={strategy} trains a network and needs torch, which is not installed; "
+            'install it with: pip install "journeyman[torch]"'
+        )
+
+
+class TrainingError(Exception):
+    """Training met a number it cannot go on with (NaN, infinity); exit code 1.
+
+    The message names the tensor, dataset, update and minibatch; the last checkpoint remains.
+    """

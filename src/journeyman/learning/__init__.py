@@ -1,0 +1,1 @@
+"""Networks, losses and updates: the only package that imports torch."""

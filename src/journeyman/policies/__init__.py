@@ -1,0 +1,1 @@
+"""Players that act on observations without torch."""

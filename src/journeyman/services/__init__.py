@@ -1,0 +1,1 @@
+"""Capture, replay, evaluation and promotion; none of them knows torch."""

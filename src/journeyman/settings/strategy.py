@@ -1,0 +1,142 @@
+"""Config group ``strategy``: what the run does."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from journeyman.settings.base import Section
+from journeyman.settings.schedule import Scheduled
+
+
+class BCSettings(Section):
+    """Behaviour cloning: cross-entropy on demonstrations, held out by trajectory."""
+
+    kind: Literal["bc"]
+    epochs: int = Field(ge=1, le=100_000)
+    """Passes over the training trajectories (an anneal stage brings its own number)."""
+    batch_size: int = Field(ge=1, le=1_000_000)
+    """Transitions a minibatch."""
+    learning_rate: float = Field(gt=0.0, le=10.0)
+    """Step size of AdamW."""
+    weight_decay: float = Field(ge=0.0, le=1.0)
+    """Decoupled weight decay of AdamW."""
+    max_grad_norm: float = Field(ge=0.0)
+    """Clip the gradient's global norm to this; 0: never clip."""
+    label_smoothing: float = Field(ge=0.0, lt=1.0)
+    """Probability mass spread over the allowed actions."""
+    class_weighting: Literal["none", "inverse_frequency"]
+    """Weigh each sample by its action's rarity in the training trajectories."""
+    val_fraction: float = Field(gt=0.0, lt=1.0)
+    """Share of trajectories held out, for accuracy, early stopping and the gate."""
+    patience: int = Field(ge=0, le=100_000)
+    """Stop after this many epochs without a better held-out loss (best kept); 0: never."""
+
+
+class PPOSettings(Section):
+    """Proximal policy optimisation (Schulman et al. 2017)."""
+
+    kind: Literal["ppo"]
+    updates: int = Field(ge=1, le=10_000_000)
+    """Rollouts, each followed by its optimisation (an anneal stage brings its own number)."""
+    worlds: int = Field(ge=1, le=100_000)
+    """Worlds practised in side by side."""
+    rollout_ticks: int = Field(ge=2, le=100_000)
+    """Steps of each lane between two optimisations."""
+    epochs: int = Field(ge=1, le=1000)
+    """Passes over each rollout."""
+    minibatch_size: int = Field(ge=2, le=10_000_000)
+    """Transitions a minibatch."""
+    learning_rate: Scheduled
+    """Step size of Adam, a number or a ramp over the updates."""
+    gamma: float = Field(ge=0.0, le=1.0)
+    """Discount a step."""
+    gae_lambda: float = Field(ge=0.0, le=1.0)
+    """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
+    clip: Scheduled
+    """Clip range of the probability ratio."""
+    value_clip: float | None = Field(gt=0.0)
+    """Clip range of the value's change; null: the plain squared error."""
+    value_coef: float = Field(ge=0.0)
+    """Weight of the value loss."""
+    entropy_coef: Scheduled
+    """Weight of the entropy bonus."""
+    max_grad_norm: float = Field(ge=0.0)
+    """Clip the gradient's global norm to this; 0: never clip (the norm is measured still)."""
+    target_kl: float | None = Field(gt=0.0)
+    """End an update's epochs once approx_kl exceeds this; null: never."""
+    normalize_advantages: Literal["minibatch", "batch", "off"]
+    """Over what advantages get mean 0 and deviation 1."""
+    normalize_rewards: bool
+    """Divide rewards by the running deviation of the discounted return."""
+    normalize_features: bool
+    """Whiten features by running mean and deviation; frozen in evaluation."""
+    critic_warmup: int = Field(ge=0, le=1_000_000)
+    """First updates in which only the value function learns."""
+    demonstration_batch_size: int = Field(ge=1, le=1_000_000)
+    """Demonstrated transitions beside each minibatch where bc_weight is above 0."""
+    adam_eps: float = Field(gt=0.0, le=1.0)
+    """Adam's epsilon."""
+    on_nan: Literal["raise", "rollback"]
+    """A NaN or infinity ends the run, or restores the last good update at half the step size."""
+
+    @model_validator(mode="after")
+    def _minibatch_within_reason(self) -> Self:
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            start = value if isinstance(value, float) else value.start
+            if not 0.0 < start <= 10.0:
+                raise ValueError(f"{name} must start in (0, 10], got {start}")
+        return self
+
+
+class AnnealStrategySettings(Section):
+    """The schedule of config group ``anneal``, with these settings for its stages."""
+
+    kind: Literal["anneal"]
+    bc: BCSettings
+    """Settings of bc stages."""
+    ppo: PPOSettings
+    """Settings of ppo stages."""
+
+
+class CaptureSettings(Section):
+    """Play a policy and keep its trajectories."""
+
+    kind: Literal["capture"]
+    policy: str
+    """``demonstrator``, ``random``, or the path of a checkpoint."""
+    worlds: int = Field(ge=1, le=100_000)
+    """Worlds played side by side."""
+    ticks: int = Field(ge=1, le=10_000_000)
+    """Steps of each world."""
+    save: bool
+    """Write npz, json, manifest and metrics into the run folder."""
+    prefix: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """File names start with this."""
+
+
+class ReplayStrategySettings(Section):
+    """Read a dataset batch by batch and summarise it."""
+
+    kind: Literal["replay"]
+    epochs: int = Field(ge=1, le=1000)
+    """Passes over the dataset."""
+
+
+class EvaluateSettings(Section):
+    """Play a policy on the fixed evaluation seeds."""
+
+    kind: Literal["evaluate"]
+    policy: str
+    """``demonstrator``, ``random``, or the path of a checkpoint."""
+
+
+StrategySettings = Annotated[
+    BCSettings
+    | PPOSettings
+    | AnnealStrategySettings
+    | CaptureSettings
+    | ReplayStrategySettings
+    | EvaluateSettings,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,1 @@
+"""What a run can do: capture, replay, evaluate, bc, ppo, anneal."""

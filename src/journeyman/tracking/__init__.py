@@ -1,0 +1,1 @@
+"""Where metrics go: MLflow, JSON lines, or nowhere."""

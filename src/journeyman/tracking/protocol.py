@@ -1,0 +1,81 @@
+"""What a strategy's emissions become, without saying where they go."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class RunStatus(StrEnum):
+    """How a run ended, in MLflow's words."""
+
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What is known about a run before it starts.
+
+    Attributes:
+        experiment: name of the MLflow experiment.
+        name: what a reader of the run list sees; says what varies (``anneal seed=0``).
+        run_dir: absolute run folder.
+        params: flattened config leaves, dotted key -> value.
+        tags: ``kind``, ``seed``, ``git.commit``, ``config.digest``, ...
+    """
+
+    experiment: str
+    name: str
+    run_dir: Path
+    params: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class StageRun(Protocol):
+    """One light nested run: a stage's settings, final figures, verdict and reason."""
+
+    def figures(self, metrics: Mapping[str, float]) -> None:
+        """Sets the stage's final figures (one value each, no curve)."""
+        ...
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Sets tags such as ``status`` and ``reason``."""
+        ...
+
+
+class Tracker(Protocol):
+    """Carries metrics to a store; buffered, never on the hot path.
+
+    ``log`` raises ``ValueError`` naming the key when a value is not finite: such a number is
+    a bug to be seen, not a gap in a curve.
+    """
+
+    def start(self, run: RunInfo) -> None:
+        """Opens the run."""
+        ...
+
+    def log(self, group: str, metrics: Mapping[str, float], step: int) -> None:
+        """Queues metrics as ``group/name`` at a step."""
+        ...
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Sets tags on the run."""
+        ...
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Stores a file with the run, under ``folder``."""
+        ...
+
+    def stage(
+        self, name: str, settings: Mapping[str, object]
+    ) -> AbstractContextManager[StageRun]:
+        """Opens a nested stage run; it ends FAILED (or KILLED) if an exception passes."""
+        ...
+
+    def finish(self, status: RunStatus) -> None:
+        """Delivers what is queued and closes the run with this status."""
+        ...
