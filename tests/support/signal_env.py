@@ -111,13 +111,12 @@ class SignalEnv:
         return Answering()
 
     def state(self) -> dict[str, np.ndarray]:
-        words = [
-            np.array([part >> shift & (2**64 - 1) for part in inner for shift in (0, 64)], "u8")
-            for inner in (
-                tuple(rng.bit_generator.state["state"].values())  # type: ignore[union-attr]
-                for rng in self._rngs
-            )
-        ]
+        words = []
+        for rng in self._rngs:
+            state = rng.bit_generator.state
+            inner, low = state["state"], 2**64 - 1
+            halves = [part >> shift & low for part in inner.values() for shift in (0, 64)]
+            words.append(np.array([*halves, state["has_uint32"], state["uinteger"]], np.uint64))
         return {
             "rng": np.stack(words),
             "tick": self._tick.copy(),
@@ -131,8 +130,8 @@ class SignalEnv:
             rng.bit_generator.state = {
                 "bit_generator": "PCG64",
                 "state": {"state": value, "inc": increment},
-                "has_uint32": 0,
-                "uinteger": 0,
+                "has_uint32": int(words[4]),
+                "uinteger": int(words[5]),
             }
         self._tick = np.array(state["tick"])
         self._signal = np.array(state["signal"])
