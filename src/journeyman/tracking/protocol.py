@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 
+MetricValue = float | str
+"""A finite number (ints and bools keep their type in ``metrics.jsonl``), or a word such as
+``data_mode`` that only ``metrics.jsonl`` keeps, since no curve can be drawn of it."""
+
+
 class RunStatus(StrEnum):
     """How a run ended, in MLflow's words."""
 
@@ -50,15 +55,15 @@ class StageRun(Protocol):
 class Tracker(Protocol):
     """Carries metrics to a store; buffered, never on the hot path.
 
-    ``log`` raises ``ValueError`` naming the key when a value is not finite: such a number is
-    a bug to be seen, not a gap in a curve.
+    ``log`` raises ``ValueError`` naming the key and step when a value is not finite: such a
+    number is a bug to be seen, not a gap in a curve.
     """
 
     def start(self, run: RunInfo) -> None:
         """Opens the run."""
         ...
 
-    def log(self, group: str, metrics: Mapping[str, float], step: int) -> None:
+    def log(self, group: str, metrics: Mapping[str, MetricValue], step: int) -> None:
         """Queues metrics as ``group/name`` at a step."""
         ...
 
@@ -70,9 +75,7 @@ class Tracker(Protocol):
         """Stores a file with the run, under ``folder``."""
         ...
 
-    def stage(
-        self, name: str, settings: Mapping[str, object]
-    ) -> AbstractContextManager[StageRun]:
+    def stage(self, name: str, settings: Mapping[str, object]) -> AbstractContextManager[StageRun]:
         """Opens a nested stage run; it ends FAILED (or KILLED) if an exception passes."""
         ...
 

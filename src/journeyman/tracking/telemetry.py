@@ -1,0 +1,164 @@
+"""The lines of ``metrics.jsonl``: telemetry 1.2 of a PPO update, and the check of any line.
+
+Counts are ints, flags are bools. A field that only exists inside an anneal, only in the town or
+only where it is defined is absent elsewhere, never null.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from journeyman.tracking.values import finite
+
+TELEMETRY_VERSION = "1.2"
+ENVELOPE = ("group", "step", "time")
+"""Keys of every line besides its metrics and ``log_stream_offset``."""
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+
+class PPOUpdateMetrics(BaseModel):
+    """One update of PPO: a rollout and its optimisation (group ``ppo``)."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    # Base
+    epoch: Count
+    """Passes over rollouts made so far, this update's included."""
+    updates: Count
+    """Updates made so far, this one included."""
+    transitions: Count
+    """Transitions this update learned from."""
+    steps: Count
+    """Environment steps of the whole run so far."""
+    loss_policy: float
+    """Clipped surrogate, mean over all minibatches of the update, as every figure here."""
+    loss_value: float
+    loss_entropy: float
+    loss_total: float
+    clip_fraction: Share
+    """Share of ratios outside the clip range."""
+    adv_mean: float
+    """Mean advantage before normalisation."""
+    adv_std: NonNegative
+    grad_norm: NonNegative
+    """Global norm before clipping."""
+    kl_divergence: float
+    lr: NonNegative
+    telemetry_version: Literal["1.2"]
+
+    # Advantage health
+    adv_zero_std_batches: Count
+    """Minibatches whose advantages had a deviation below 1e-8; these are not normalised."""
+    adv_min_std: NonNegative
+    clip_triggered_minibatches: Count
+    clip_fraction_max: Share
+
+    # 1.1
+    epoch_duration_sec: NonNegative
+    data_mode: Literal["rollout", "replay", "mixed"] | None = None
+    cycle_id: int | None = None
+    batch_entropy_mean: float
+    batch_entropy_std: NonNegative
+    grad_norm_max: NonNegative
+    kl_divergence_max: float
+    reward_advantage_corr: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
+    """Absent where rewards or advantages do not vary."""
+    rollout_ticks: Count
+    log_stream_offset: Count
+    """Running number of the line over the run, resumptions included."""
+    queue_conflict_events: Count | None = None
+    queue_conflict_intensity_sum: NonNegative | None = None
+    shared_meal_events: Count | None = None
+    late_help_events: Count | None = None
+    shift_takeover_events: Count | None = None
+    chat_success_events: Count | None = None
+    chat_failure_events: Count | None = None
+    chat_quality_mean: float | None = None
+    rivalry_max_mean_avg: float | None = Field(default=None, alias="conflict.rivalry_max_mean_avg")
+    rivalry_max_max_avg: float | None = Field(default=None, alias="conflict.rivalry_max_max_avg")
+    rivalry_avoid_count_mean_avg: float | None = Field(
+        default=None, alias="conflict.rivalry_avoid_count_mean_avg"
+    )
+    rivalry_avoid_count_max_avg: float | None = Field(
+        default=None, alias="conflict.rivalry_avoid_count_max_avg"
+    )
+    baseline_sample_count: Count | None = None
+    """``baseline_*``: figures of the recorded dataset, in replay only."""
+    baseline_reward_mean: float | None = None
+    baseline_reward_sum: float | None = None
+    baseline_reward_sum_mean: float | None = None
+    baseline_log_prob_mean: float | None = None
+
+    # 1.2: inside an anneal
+    anneal_cycle: Count | None = None
+    anneal_stage: str | None = None
+    anneal_dataset: str | None = None
+    anneal_bc_accuracy: Share | None = None
+    anneal_bc_threshold: Share | None = None
+    anneal_bc_passed: bool | None = None
+    anneal_loss_baseline: float | None = None
+    anneal_queue_baseline: float | None = None
+    anneal_intensity_baseline: float | None = None
+    anneal_loss_flag: bool | None = None
+    anneal_queue_flag: bool | None = None
+    anneal_intensity_flag: bool | None = None
+    anneal_bc_weight: NonNegative | None = None
+    anneal_kl_weight: NonNegative | None = None
+    anneal_guide_ratio: Share | None = None
+    loss_bc: float | None = None
+    kl_to_prior: float | None = None
+
+    # 1.2: everywhere
+    explained_variance: Annotated[float, Field(le=1.0 + 1e-6)] | None = None
+    """Absent where returns do not vary."""
+    episode_return_mean: float | None = None
+    """Absent where no episode ended in the rollout."""
+    env_steps_per_sec: NonNegative | None = None
+    update_samples_per_sec: NonNegative | None = None
+
+
+def validate_line(line: Mapping[str, Any]) -> None:
+    """Checks one line of ``metrics.jsonl``.
+
+    Raises:
+        ValueError: a key is missing, unknown, of the wrong type or out of bounds; the message
+            names group, step and every such key.
+    """
+    group, step = line.get("group"), line.get("step")
+    if not isinstance(group, str) or not group:
+        raise ValueError(f"a line needs its group as text, got {group!r}")
+    if isinstance(step, bool) or not isinstance(step, int):
+        raise ValueError(f"a line of group {group!r} needs an integer step, got {step!r}")
+    metrics = {key: value for key, value in line.items() if key not in ENVELOPE}
+    if group == "ppo":
+        _validate_ppo(metrics, step)
+        return
+    if not isinstance(metrics.pop("log_stream_offset", None), int):
+        raise ValueError(f"a line of group {group!r} needs an integer log_stream_offset")
+    for name, value in metrics.items():
+        if not isinstance(value, str):
+            finite(f"{group}/{name}", value, step)
+
+
+def _validate_ppo(metrics: Mapping[str, Any], step: int) -> None:
+    nulls = [f"{name}: leave it out instead of null" for name in metrics if metrics[name] is None]
+    try:
+        PPOUpdateMetrics.model_validate(metrics, by_alias=True, by_name=False)
+    except ValidationError as error:
+        nulls += [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+    if nulls:
+        raise ValueError(f"metrics of group 'ppo' at step {step}: {'; '.join(nulls)}")
