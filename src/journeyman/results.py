@@ -276,3 +276,12 @@ class TrainingSummary(Result):
 RunResult = (
     AnnealSummary | TrainingSummary | CaptureResult | ReplaySummary | EvaluationResult
 )
+
+
+def objective(result: RunResult) -> float | None:
+    """Returns what a sweep maximises: the final policy's mean return, None without one."""
+    if isinstance(result, AnnealSummary | TrainingSummary):
+        return result.final.episode_return.mean
+    if isinstance(result, EvaluationResult):
+        return result.episode_return.mean
+    return None

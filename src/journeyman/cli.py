@@ -1,0 +1,81 @@
+"""``journeyman``: without a subcommand the main job, with one the tools around it."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from journeyman.errors import TrainingError, UserError
+
+SUBCOMMANDS = ("rerun", "ui")
+
+
+def entry_point() -> None:
+    """Runs the command line and exits with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs a command line.
+
+    Returns:
+        0 done; 1 the work failed; 2 the user's mistake, nothing was written; 128 + n ended by
+        signal n.
+    """
+    if argv and argv[0] in SUBCOMMANDS:
+        return _guarded(lambda: _subcommand(argv[0], argv[1:]))
+    return _guarded(lambda: _main_job(argv))
+
+
+def _main_job(argv: Sequence[str]) -> int:
+    from journeyman.composition import check_command_line
+
+    jobs = check_command_line(argv)
+    if jobs:
+        from journeyman.preflight import preflight
+
+        preflight(jobs)
+    # Hydra then hands exceptions through instead of printing and exiting on its own.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    from journeyman.main import main
+
+    sys.argv[1:] = list(argv)
+    main()
+    return 0
+
+
+def _subcommand(name: str, argv: Sequence[str]) -> int:
+    if name == "ui":
+        from journeyman.commands import ui
+
+        return ui(argv)
+    from journeyman.commands import rerun
+
+    return rerun(argv)
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    """Turns what went wrong into lines on stderr and an exit code."""
+    try:
+        return work()
+    except UserError as error:
+        for problem in error.problems:
+            print(f"journeyman: {problem}", file=sys.stderr)
+        return 2
+    except TrainingError as error:
+        print(f"journeyman: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("journeyman: interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    except BaseException as stop:
+        number = getattr(stop, "signal_number", None)
+        if number is None:
+            raise
+        print(f"journeyman: {stop}; the last checkpoint is whole", file=sys.stderr)
+        return 128 + int(number)

@@ -1,0 +1,255 @@
+"""From the command line to validated settings, with every problem said at once.
+
+Hydra composes, pydantic validates; nothing here imports torch, MLflow or numba, and nothing is
+written. The same composition runs a second time inside Hydra for the job itself.
+"""
+
+import difflib
+import itertools
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from journeyman.errors import UserError
+from journeyman.settings.root import Settings
+
+_HERE = Path(__file__).resolve().parent
+CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parents[1] / "conf") if path.is_dir())
+"""The shipped config groups: inside the package in a wheel, at the top of a checkout."""
+
+CONFIG_NAME = "config"
+
+# Run folders have a resolution of one second in their names; the token keeps two runs started
+# within one apart. Cached, so that a sweep and all its jobs see the same one.
+OmegaConf.register_new_resolver(
+    "journeyman.token", lambda: secrets.token_hex(2), use_cache=True, replace=True
+)
+
+
+def settings_from(config: DictConfig | Mapping[str, Any]) -> Settings:
+    """Validates a composed config.
+
+    Raises:
+        UserError: with one sentence for every violation, ``key: problem (got X)``.
+    """
+    if isinstance(config, DictConfig):
+        try:
+            raw = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise UserError(_first_line(error)) from error
+    else:
+        raw = dict(config)
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(sorted(set(_violations(error, raw)))) from error
+
+
+def compose_settings(
+    overrides: Sequence[str] = (),
+    *,
+    config_dir: str | None = None,
+    config_name: str = CONFIG_NAME,
+) -> Settings:
+    """Composes and validates one job.
+
+    Args:
+        overrides: Hydra overrides, e.g. ``["strategy=bc", "seed=1"]``.
+        config_dir: a further folder to search for configs, as ``--config-dir``.
+        config_name: name of the primary config.
+
+    Raises:
+        UserError: with every problem there is, unknown options and keys included.
+    """
+    return settings_from(_compose(list(overrides), config_dir, config_name))
+
+
+def _compose(overrides: list[str], config_dir: str | None, config_name: str) -> DictConfig:
+    """Composes; on unknown keys or options collects all of them before it raises."""
+    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    problems: list[str] = []
+    remaining = list(overrides)
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="journeyman"):
+        while True:
+            try:
+                config = compose(config_name, overrides=[*extra, *remaining])
+                break
+            except (HydraException, OmegaConfBaseException) as error:
+                culprit = _culprit(error, remaining)
+                problems.append(_composition_problem(error, culprit))
+                if culprit is None:
+                    raise UserError(problems) from error
+                remaining.remove(culprit)
+        if problems:
+            known = list(_dotted_keys(OmegaConf.to_container(config, resolve=False)))
+            try:
+                settings_from(config)
+            except UserError as error:
+                problems.extend(error.problems)
+            raise UserError([_with_suggestion(problem, known) for problem in problems])
+    return config
+
+
+def _culprit(error: Exception, overrides: Iterable[str]) -> str | None:
+    """Finds the override an error is about: the one whose key or value the message names."""
+    text = str(error) + str(error.__cause__ or "")
+    for override in overrides:
+        key, _, value = override.partition("=")
+        key = key.lstrip("+~").split("@")[0]
+        if f"'{key}'" in text or f"'{override}'" in text or f"{key}/{value}" in text:
+            return override
+    for override in overrides:
+        if override in text:
+            return override
+    return None
+
+
+def _composition_problem(error: Exception, culprit: str | None) -> str:
+    text = str(error)
+    options = re.search(r"Available options in '([^']+)':\n((?:\t.+\n?)+)", text)
+    if options and culprit:
+        key, _, value = culprit.partition("=")
+        names = [line.strip() for line in options.group(2).splitlines()]
+        return f"{key}: no such option (got {value}; allowed {', '.join(names)}" + (
+            f"; did you mean {nearest[0]}?)"
+            if (nearest := difflib.get_close_matches(value, names, n=1, cutoff=0.5))
+            else ")"
+        )
+    if culprit is not None and ("not in struct" in text or "Could not override" in text):
+        return f"{culprit.partition('=')[0]}: unknown key"
+    return _first_line(error) if culprit is None else f"{culprit}: {_first_line(error)}"
+
+
+def _with_suggestion(problem: str, known: Sequence[str]) -> str:
+    key, separator, rest = problem.partition(": unknown key")
+    if not separator or rest:
+        return problem
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"{problem} (did you mean {nearest[0]}?)" if nearest else problem
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _dotted_keys(node: Any, prefix: str = "") -> Iterable[str]:
+    if isinstance(node, Mapping):
+        for name, child in node.items():
+            yield f"{prefix}{name}"
+            yield from _dotted_keys(child, f"{prefix}{name}.")
+
+
+def _violations(error: ValidationError, raw: Any) -> Iterable[str]:
+    """Turns pydantic's list into one sentence a key; the branches of a union join into one."""
+    by_key: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False):
+        path = _real_path(item["loc"], raw)
+        key = ".".join(str(part) for part in path) or "config"
+        by_key.setdefault(key, []).append(_sentence(item, path, raw))
+    for key, sentences in by_key.items():
+        yield f"{key}: {' or '.join(dict.fromkeys(sentences))}"
+
+
+def _real_path(loc: Sequence[int | str], raw: Any) -> list[int | str]:
+    """Drops the union tags that pydantic puts between the keys of the config."""
+    path: list[int | str] = []
+    node = raw
+    for position, part in enumerate(loc):
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list | tuple) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        elif position < len(loc) - 1 or not isinstance(node, Mapping):
+            continue
+        elif isinstance(node, Mapping) and node.get("kind") == part:
+            continue
+        path.append(part)
+    return path
+
+
+def _sentence(item: Any, path: Sequence[int | str], raw: Any) -> str:
+    kind, got = item["type"], item["input"]
+    if kind == "extra_forbidden":
+        siblings = raw
+        for part in path[:-1]:
+            siblings = siblings[part]
+        names = [str(name) for name in siblings if name != path[-1]]
+        nearest = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
+        return "unknown key" + (f" (did you mean {nearest[0]}?)" if nearest else "")
+    if kind == "missing":
+        return "missing"
+    message = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message[:1].lower() + message[1:]
+    shown = "" if isinstance(got, Mapping | list) or kind == "value_error" else f" (got {got!r})"
+    return f"{message}{shown}"
+
+
+def check_command_line(argv: Sequence[str]) -> list[Settings]:
+    """Composes and validates every job a command line asks for, before Hydra runs any.
+
+    Args:
+        argv: the arguments after the program's name.
+
+    Returns:
+        The settings of all jobs; empty where nothing is run (``--help``, ``--cfg`` and so on).
+
+    Raises:
+        UserError: with every problem of every job.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    arguments, unknown = get_args_parser().parse_known_args(list(argv))
+    if unknown:
+        raise UserError([f"{option}: unknown option, see --hydra-help" for option in unknown])
+    asks_only = (
+        arguments.help,
+        arguments.hydra_help,
+        arguments.version,
+        arguments.cfg,
+        arguments.info,
+        arguments.shell_completion,
+        arguments.experimental_rerun,
+    )
+    if any(asks_only):
+        return []
+    name = arguments.config_name or CONFIG_NAME
+    jobs = [list(arguments.overrides)]
+    if arguments.multirun:
+        jobs = _expand_sweep(jobs[0])
+    settings: list[Settings] = []
+    problems: list[str] = []
+    for overrides in jobs:
+        try:
+            settings.append(
+                compose_settings(overrides, config_dir=arguments.config_dir, config_name=name)
+            )
+        except UserError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise UserError(list(dict.fromkeys(problems)))
+    return settings
+
+
+def _expand_sweep(overrides: list[str]) -> list[list[str]]:
+    """Returns the jobs of Hydra's basic sweeper: the product of all choice and range sweeps."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    axes: list[list[str]] = []
+    for text, override in zip(
+        overrides, OverridesParser.create().parse_overrides(overrides), strict=True
+    ):
+        if override.is_sweep_override() and not override.is_hydra_override():
+            key = override.get_key_element()
+            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            axes.append([text])
+    return [list(job) for job in itertools.product(*axes)]

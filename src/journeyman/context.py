@@ -1,0 +1,131 @@
+"""What a strategy is handed: everything it may use, nothing it has to look up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from journeyman.checkpoint import Checkpoint, save_checkpoint
+from journeyman.env.protocol import LaneEnv, LaneSpec
+from journeyman.seeding import SeedPlan
+from journeyman.settings.root import Settings
+from journeyman.settings.schedule import Scheduled, value_at
+from journeyman.tracking.protocol import Tracker
+
+if TYPE_CHECKING:
+    from journeyman.data.trajectory import Demonstrations
+
+MetricValue = float | int | bool | str
+
+
+class RunStopped(BaseException):
+    """A signal asked the run to end; what is saved is whole.
+
+    Not an ``Exception``: nothing on the way up may take it for a failure and go on.
+
+    Attributes:
+        signal_number: the signal, so that the process can exit with 128 + number.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+        super().__init__(f"stopped by signal {signal_number}")
+
+
+class Progress(Protocol):
+    """A live display of what the run is doing."""
+
+    def begin(self, name: str) -> None:
+        """Opens a line for a piece of work."""
+        ...
+
+    def advance(self, done: int, total: int, **figures: float) -> None:
+        """Moves the current line on."""
+        ...
+
+    def end(self, note: str = "") -> None:
+        """Closes the current line with a word on how it went."""
+        ...
+
+
+@dataclass
+class AnnealRatio:
+    """The weight of the demonstration loss now; setting it pins it until the next stage."""
+
+    current: float = 0.0
+    pinned: float | None = None
+
+    def begin_stage(self) -> None:
+        """Lets go of a pinned weight: the stage's own schedule counts."""
+        self.pinned = None
+
+    def at(self, scheduled: Scheduled, index: int, count: int) -> float:
+        """Returns the weight at update ``index`` of ``count`` and remembers it as current."""
+        scheduled_now = value_at(scheduled, index, count)
+        self.current = scheduled_now if self.pinned is None else self.pinned
+        return self.current
+
+
+@dataclass(kw_only=True)
+class TrainingContext:
+    """The surroundings of one run.
+
+    Attributes:
+        settings: the whole configuration.
+        seeds: the named generators; their states travel in checkpoints.
+        run_dir: absolute run folder.
+        tracker: where metrics go.
+        progress: the live display.
+        lane_spec: what policies see and do in this run's environment.
+        environment: builds lanes: (number of worlds, social stage) -> environment.
+        load_demonstrations: captures or reads the demonstrations; called once, when needed.
+        stop_requested: signal number asked for by the outside, or None.
+        anneal_ratio: the current weight of the demonstration loss.
+        telemetry: metrics of every PPO update since the list was last cleared.
+    """
+
+    settings: Settings
+    seeds: SeedPlan
+    run_dir: Path
+    tracker: Tracker
+    progress: Progress
+    lane_spec: LaneSpec
+    environment: Callable[[int, str], LaneEnv]
+    load_demonstrations: Callable[[], "Demonstrations"]
+    stop_requested: Callable[[], int | None]
+    anneal_ratio: AnnealRatio = field(default_factory=AnnealRatio)
+    telemetry: list[Mapping[str, MetricValue]] = field(default_factory=list)
+    _demonstrations: "Demonstrations | None" = field(default=None, init=False)
+
+    def make_env(self, num_worlds: int, social_stage: str) -> LaneEnv:
+        """Builds the run's environment with this many worlds under a social stage."""
+        return self.environment(num_worlds, social_stage)
+
+    def demonstrations(self) -> "Demonstrations":
+        """Returns the run's demonstrations, captured or read on the first call."""
+        if self._demonstrations is None:
+            self._demonstrations = self.load_demonstrations()
+        return self._demonstrations
+
+    def emit(self, group: str, metrics: Mapping[str, MetricValue], step: int) -> None:
+        """Hands metrics to the tracker; those of group ``ppo`` are also kept for guardrails."""
+        if group == "ppo":
+            self.telemetry.append(dict(metrics))
+        self.tracker.log(group, metrics, step)
+
+    def should_stop(self) -> None:
+        """Raises ``RunStopped`` if a signal has asked the run to end."""
+        number = self.stop_requested()
+        if number is not None:
+            raise RunStopped(number)
+
+    def watch(self, done: int, total: int) -> None:
+        """Moves the progress line on and stops if asked to: the callback of long services."""
+        self.progress.advance(done, total)
+        self.should_stop()
+
+    def save(self, checkpoint: Checkpoint, name: str = "latest") -> Path:
+        """Writes ``checkpoints/<name>.safetensors`` atomically and returns its path."""
+        path = self.run_dir / "checkpoints" / f"{name}.safetensors"
+        save_checkpoint(checkpoint, path)
+        return path

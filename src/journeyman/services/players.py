@@ -1,0 +1,48 @@
+"""Policies by the name a config gives them."""
+
+from pathlib import Path
+
+from journeyman.checkpoint import load_checkpoint
+from journeyman.env.protocol import LaneEnv, LaneSpec
+from journeyman.errors import UserError
+from journeyman.policies.numpy_actor_critic import NumpyActorCritic
+from journeyman.policies.protocol import Policy
+from journeyman.policies.random import RandomPolicy
+
+BUILT_IN = ("demonstrator", "random")
+
+
+def build_player(name: str, env: LaneEnv) -> Policy:
+    """Returns the player a config names.
+
+    Args:
+        name: ``demonstrator``, ``random``, or the path of a checkpoint.
+        env: the environment it will act in.
+
+    Raises:
+        UserError: if the checkpoint is missing, damaged or made for another observation.
+    """
+    if name == "demonstrator":
+        return env.demonstrator()
+    if name == "random":
+        return RandomPolicy(env.lane_spec)
+    check_player(name, env.lane_spec)
+    return NumpyActorCritic.from_checkpoint(load_checkpoint(Path(name)), Path(name).stem)
+
+
+def check_player(name: str, spec: LaneSpec) -> None:
+    """Raises ``UserError`` if a named player cannot act on what an environment shows."""
+    if name in BUILT_IN:
+        return
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(
+            f"policy {name}: no such checkpoint; allowed: {', '.join(BUILT_IN)}, "
+            "or the path of a checkpoint"
+        )
+    checkpoint = load_checkpoint(path)
+    if "spec" not in checkpoint.state:
+        raise UserError(f"policy {name}: the checkpoint holds no policy")
+    problems = LaneSpec.from_json(checkpoint.state["spec"]).mismatches(spec)
+    if problems:
+        raise UserError([f"policy {name} does not fit {spec.env_id}: {p}" for p in problems])

@@ -1,0 +1,186 @@
+"""One tracked run: its folder, its record, its tracker, and a truthful end."""
+
+import hashlib
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import yaml
+
+from journeyman.checkpoint import write_atomically, write_json
+from journeyman.context import Progress, RunStopped
+from journeyman.environment import describe_environment
+from journeyman.results import AnnealSummary, RunResult
+from journeyman.settings.root import Settings
+from journeyman.tracking import build_tracker
+from journeyman.tracking.protocol import RunInfo, RunStatus
+
+_LOG = logging.getLogger(__name__)
+
+
+class StopSignals:
+    """Remembers SIGINT and SIGTERM so that work can end at a safe point; a second one is final.
+
+    Outside the main thread no handler can be installed; then only a direct request stops a run.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise RunStopped(number)
+        self.received = number
+        _LOG.warning("signal %d: ending at the next safe point", number)
+
+
+class RunSession:
+    """Opens a run folder and a tracked run; closes both with the status that is true.
+
+    Args:
+        settings: the validated configuration.
+        run_dir: absolute run folder; made if it is missing.
+        overrides: what was given on the command line, for the run's name and tags.
+        progress: the live display, told to leave the screen at the end.
+    """
+
+    def __init__(
+        self, settings: Settings, run_dir: Path, overrides: Sequence[str], progress: Progress
+    ) -> None:
+        self.settings, self.run_dir, self.progress = settings, run_dir, progress
+        self.signals = StopSignals()
+        self.tracker = build_tracker(
+            settings.tracking, settings.metrics_log, settings.outputs_path, run_dir
+        )
+        self._overrides = list(overrides)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        config = self.settings.model_dump(mode="json")
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        write_atomically(self.run_dir / "config.yaml", text.encode())
+        machine = describe_environment(
+            torch_threads=self.settings.runtime.torch_threads,
+            town_threads=self.settings.runtime.town_threads,
+        )
+        write_json(self.run_dir / "environment.json", machine)
+        self.signals.__enter__()
+        try:
+            self.tracker.start(self._run_info(config, machine))
+            self.tracker.artifact(self.run_dir / "config.yaml")
+            self.tracker.artifact(self.run_dir / "environment.json")
+        except BaseException:
+            self.signals.__exit__()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        status = RunStatus.FINISHED
+        if kind is not None:
+            stopped = issubclass(kind, RunStopped | KeyboardInterrupt | SystemExit)
+            status = RunStatus.KILLED if stopped else RunStatus.FAILED
+            self.tracker.tag({"error": f"{kind.__name__}: {error}"[:5000]})
+        try:
+            self.tracker.finish(status)
+        finally:
+            self.signals.__exit__()
+
+    def conclude(self, result: RunResult) -> None:
+        """Writes ``results.json`` and hands results and final policy to the tracker."""
+        document = {
+            "strategy": self.settings.strategy.kind,
+            "seed": self.settings.seed,
+            "result": result.model_dump(mode="json"),
+            "duration_sec": time.monotonic() - self._began,
+        }
+        write_json(self.run_dir / "results.json", document)
+        if isinstance(result, AnnealSummary):
+            self.tracker.tag({"status": result.status, "reason": result.reason})
+        for name in ("results.json", "anneal_results.json", "promotion.json"):
+            if (self.run_dir / name).is_file():
+                self.tracker.artifact(self.run_dir / name)
+        final = self.run_dir / "checkpoints" / "final.safetensors"
+        if final.is_file():
+            self.tracker.artifact(final, "policy")
+
+    def _run_info(self, config: dict[str, Any], machine: dict[str, Any]) -> RunInfo:
+        settings = self.settings
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        tags = {
+            "kind": "job",
+            "seed": str(settings.seed),
+            "strategy": settings.strategy.kind,
+            "config.digest": digest,
+            "overrides": " ".join(self._overrides),
+            "run_dir": str(self.run_dir),
+        }
+        if machine["git"] is not None:
+            tags["git.commit"] = machine["git"]["commit"]
+            tags["git.dirty"] = str(machine["git"]["dirty"]).lower()
+        tracking = settings.tracking
+        given = getattr(tracking, "run_name", None)
+        return RunInfo(
+            experiment=getattr(tracking, "experiment", "journeyman"),
+            name=given or run_name(settings, self._overrides),
+            run_dir=self.run_dir,
+            params=flatten(config),
+            tags=tags,
+        )
+
+
+def run_name(settings: Settings, overrides: Sequence[str]) -> str:
+    """Returns what varies: strategy, schedule, the leaves that were overridden, the seed.
+
+    ``strategy.ppo.clip=0.1`` is shortened to ``clip=0.1``; at most 120 characters.
+    """
+    kind = settings.strategy.kind
+    head = f"{kind}={settings.anneal.label}" if kind == "anneal" else kind
+    silent = ("strategy", "anneal", "seed", "experiment", "debug")
+    said = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key not in silent and not key.startswith(("tracking", "hydra", "outputs")):
+            said.append(f"{key.lstrip('+~').rpartition('.')[2]}={value}")
+    return " ".join([head, *said, f"seed={settings.seed}"])[:120]
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, object]:
+    """Returns the leaves of a config by dotted key; lists of plain values stay whole.
+
+    >>> flatten({"a": {"b": 1, "c": [1, 2]}, "d": [{"e": 2}]})
+    {'a.b': 1, 'a.c': [1, 2], 'd.0.e': 2}
+    """
+    leaves: dict[str, object] = {}
+    children = config.items() if isinstance(config, dict) else enumerate(config)
+    for name, child in children:
+        nested = isinstance(child, dict) or (
+            isinstance(child, list) and any(isinstance(item, dict) for item in child)
+        )
+        if nested and child:
+            leaves |= flatten(child, f"{prefix}{name}.")
+        else:
+            leaves[f"{prefix}{name}"] = child
+    return leaves

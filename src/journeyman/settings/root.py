@@ -1,0 +1,61 @@
+"""The whole configuration of a run: the only schema there is."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from journeyman.settings.anneal import AnnealSettings
+from journeyman.settings.base import Section
+from journeyman.settings.dataset import DatasetSettings
+from journeyman.settings.env import EnvSettings
+from journeyman.settings.evaluation import EvaluationSettings
+from journeyman.settings.metrics_log import JsonlSettings
+from journeyman.settings.policy import PolicySettings
+from journeyman.settings.promotion import PromotionSettings
+from journeyman.settings.runtime import CheckpointSettings, RuntimeSettings
+from journeyman.settings.social_reward import SocialRewardSettings
+from journeyman.settings.strategy import (
+    AnnealStrategySettings,
+    BCSettings,
+    PPOSettings,
+    StrategySettings,
+)
+from journeyman.settings.tracking import TrackingSettings
+
+
+class Settings(Section):
+    """One run, as composed from the config groups."""
+
+    seed: int = Field(ge=0, lt=2**63)
+    """Root of all chance in the run."""
+    strategy: StrategySettings
+    dataset: DatasetSettings
+    anneal: AnnealSettings
+    social_reward: SocialRewardSettings
+    env: EnvSettings
+    policy: PolicySettings
+    evaluation: EvaluationSettings
+    promotion: PromotionSettings
+    tracking: TrackingSettings
+    metrics_log: JsonlSettings
+    checkpoint: CheckpointSettings
+    runtime: RuntimeSettings
+    outputs: str = Field(min_length=1)
+    """Folder of run folders and of the embedded MLflow store, relative to the working folder."""
+
+    @property
+    def outputs_path(self) -> Path:
+        """The outputs folder, absolute."""
+        return Path(self.outputs).expanduser().resolve()
+
+    def bc(self) -> BCSettings | None:
+        """Returns the settings of behaviour cloning, where the strategy has them."""
+        if isinstance(self.strategy, AnnealStrategySettings):
+            return self.strategy.bc
+        return self.strategy if isinstance(self.strategy, BCSettings) else None
+
+    def ppo(self) -> PPOSettings | None:
+        """Returns the settings of PPO, where the strategy has them."""
+        if isinstance(self.strategy, AnnealStrategySettings):
+            return self.strategy.ppo
+        return self.strategy if isinstance(self.strategy, PPOSettings) else None

@@ -1,0 +1,143 @@
+"""What strategies share: their shape, and how they have policies played and promoted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+
+from journeyman.checkpoint import Checkpoint, load_checkpoint
+from journeyman.context import TrainingContext
+from journeyman.policies.numpy_actor_critic import NumpyActorCritic
+from journeyman.policies.protocol import Policy
+from journeyman.results import (
+    BCTrainingResult,
+    EvaluationResult,
+    PPOTrainingResult,
+    PromotionSnapshot,
+    RunResult,
+    Verdict,
+)
+from journeyman.services import promotion
+from journeyman.services.evaluation import evaluate, evaluation_seeds
+from journeyman.settings.promotion import PromotionOffSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOutcome:
+    """What training leaves behind: its figures, and the state the next stage starts from."""
+
+    result: BCTrainingResult | PPOTrainingResult
+    checkpoint: Checkpoint
+
+
+class Strategy(Protocol):
+    """One thing a run can do. Stateless: everything it needs comes in, nothing stays."""
+
+    def run(self, context: TrainingContext, start: Checkpoint | None) -> RunResult:
+        """Does it, emitting metrics on the way.
+
+        Args:
+            context: the run's surroundings.
+            start: the state to go on from; None: an untrained policy.
+        """
+        ...
+
+
+def player(checkpoint: Checkpoint, label: str) -> Policy:
+    """Returns the policy in a checkpoint as it is played: frozen, without torch."""
+    return NumpyActorCritic.from_checkpoint(checkpoint, label)
+
+
+def play(
+    context: TrainingContext, policy: Policy | None, *, seeds: Sequence[int] | None = None
+) -> EvaluationResult:
+    """Plays a policy under the run's one evaluation stage.
+
+    The generator behind its choices is made anew each time, so that the same weights on the
+    same seeds give the same returns, and nothing else in the run depends on how often one plays.
+
+    Args:
+        context: the run's surroundings.
+        policy: who plays; None: the environment's demonstrator.
+        seeds: world seeds; None: the run's fixed evaluation seeds, the same for every policy.
+    """
+    settings = context.settings.evaluation
+    root = context.seeds.integer("evaluation")
+    if seeds is None:
+        seeds = evaluation_seeds(root, settings.episodes)
+    env = context.make_env(len(seeds), settings.social_stage)
+    try:
+        chosen = env.demonstrator() if policy is None else policy
+        context.progress.begin(f"play {chosen.label}")
+        result = evaluate(
+            env,
+            chosen,
+            seeds=seeds,
+            social_stage=settings.social_stage,
+            settings=settings,
+            rng=np.random.default_rng(root),
+            progress=context.watch,
+        )
+    finally:
+        env.close()
+    interval = result.episode_return
+    context.progress.end(f"return {interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]")
+    return result
+
+
+def emit_evaluation(context: TrainingContext, evaluation: EvaluationResult, step: int) -> None:
+    """Emits an evaluation as ``eval/...`` at the environment steps spent so far."""
+    metrics = {
+        "return_mean": evaluation.episode_return.mean,
+        "return_low": evaluation.episode_return.low,
+        "return_high": evaluation.episode_return.high,
+        "return_iqm": evaluation.return_iqm,
+    }
+    metrics |= {f"rate/{name}": rate for name, rate in evaluation.rates.items()}
+    metrics |= {f"share/{name}": share for name, share in evaluation.activity_shares.items()}
+    metrics |= {f"reward/{name}": total for name, total in evaluation.reward_terms.items()}
+    context.emit("eval", metrics, step)
+
+
+def decide_promotion(
+    context: TrainingContext, checkpoint: Checkpoint, status: Verdict
+) -> PromotionSnapshot | None:
+    """Plays the candidate against the champion on fresh seeds, as often as the gate asks.
+
+    Returns:
+        The promotion state after the last evaluation, or None where promotion is off. It stops
+        at the first evaluation that fails: the streak is broken anyway.
+    """
+    settings = context.settings.promotion
+    if isinstance(settings, PromotionOffSettings):
+        return None
+    store = promotion.PromotionStore(context.run_dir)
+    snapshot = store.load(required_passes=settings.required_passes)
+    candidate = player(checkpoint, "candidate")
+    champion = (
+        None
+        if settings.champion is None
+        else player(load_checkpoint(_path(settings.champion)), "champion")
+    )
+    for _ in range(settings.evaluations):
+        seeds, snapshot = promotion.draw_seeds(
+            snapshot, context.seeds.integer("promotion"), settings.episodes
+        )
+        candidate_play = play(context, candidate, seeds=seeds)
+        champion_play = play(context, champion, seeds=seeds)
+        evaluation = promotion.judge(
+            promotion.compare(candidate_play, champion_play, context.settings.evaluation),
+            status,
+            candidate_play,
+            champion_play,
+            settings,
+            weights_digest=checkpoint.digest("policy"),
+        )
+        snapshot = promotion.advance(snapshot, evaluation, datetime.now(UTC))
+        store.save(snapshot)
+        _emit_promotion(context, snapshot, steps_spent(checkpoint))
+        if not evaluation.passed:
+            break
+    return snapshot

@@ -1,0 +1,25 @@
+"""``strategy=evaluate``: play a policy on the fixed evaluation seeds."""
+
+from journeyman.checkpoint import Checkpoint
+from journeyman.context import TrainingContext
+from journeyman.results import EvaluationResult
+from journeyman.services.players import build_player
+from journeyman.settings.strategy import EvaluateSettings
+from journeyman.strategies.base import emit_evaluation, play
+
+
+class EvaluateStrategy:
+    """Plays ``settings.strategy.policy``."""
+
+    def run(self, context: TrainingContext, start: Checkpoint | None) -> EvaluationResult:
+        """Returns the played figures with their interval."""
+        settings = context.settings.strategy
+        assert isinstance(settings, EvaluateSettings)
+        env = context.make_env(1, context.settings.evaluation.social_stage)
+        try:
+            policy = None if settings.policy == "demonstrator" else build_player(settings.policy, env)
+        finally:
+            env.close()
+        result = play(context, policy)
+        emit_evaluation(context, result, 0)
+        return result

@@ -1,0 +1,119 @@
+"""The strategies that train, put together from the two trainers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from journeyman.checkpoint import Checkpoint
+from journeyman.context import TrainingContext
+from journeyman.learning.policy import initial_checkpoint
+from journeyman.results import TrainingSummary
+from journeyman.settings.anneal import StageSettings
+from journeyman.strategies.anneal import AnnealStrategy
+from journeyman.strategies.base import (
+    StageOutcome,
+    decide_promotion,
+    emit_evaluation,
+    play,
+    player,
+    steps_spent,
+)
+from journeyman.strategies.bc import train_bc
+from journeyman.strategies.ppo import train_ppo
+
+
+def untrained(context: TrainingContext) -> Checkpoint:
+    """Returns the checkpoint of the policy as it is initialised from the run's seed."""
+    return initial_checkpoint(context.settings.policy, context.lane_spec, context.seeds)
+
+
+@dataclass(frozen=True)
+class SingleStrategy:
+    """Trains one policy in one way, and plays it before and after.
+
+    Attributes:
+        name: stage name in the tracker.
+        train: trains the policy in a checkpoint.
+    """
+
+    name: str
+    train: Callable[[TrainingContext, Checkpoint], StageOutcome]
+
+    def run(self, context: TrainingContext, start: Checkpoint | None) -> TrainingSummary:
+        """Plays, trains, plays again on the same seeds, and has promotion decided."""
+        began = time.monotonic()
+        first = untrained(context) if start is None else start
+        before = play(context, player(first, "untrained" if start is None else "start"))
+        demonstrator = play(context, None)
+        emit_evaluation(context, before, steps_spent(first))
+        with context.tracker.stage(f"00-{self.name}", {}) as stage_run:
+            outcome = self.train(context, first)
+            after = play(context, player(outcome.checkpoint, self.name))
+            emit_evaluation(context, after, steps_spent(outcome.checkpoint))
+            stage_run.figures({"return_mean": after.episode_return.mean})
+        context.save(outcome.checkpoint, "final")
+        return TrainingSummary(
+            mode="bc_run" if self.name == "bc" else "ppo_run",
+            training=outcome.result,
+            untrained=before,
+            demonstrator=demonstrator,
+            final=after,
+            promotion=decide_promotion(context, outcome.checkpoint, "PASS"),
+            weights_digest=outcome.checkpoint.digest("policy"),
+            duration_sec=time.monotonic() - began,
+        )
+
+
+def bc_strategy() -> SingleStrategy:
+    """Returns ``strategy=bc``."""
+    return SingleStrategy("bc", _train_bc)
+
+
+def ppo_strategy() -> SingleStrategy:
+    """Returns ``strategy=ppo``."""
+    return SingleStrategy("ppo", _train_ppo)
+
+
+def anneal_strategy() -> AnnealStrategy:
+    """Returns ``strategy=anneal`` with the two trainers in it."""
+    return AnnealStrategy({"bc": _bc_stage, "ppo": _ppo_stage}, untrained)
+
+
+def _train_bc(context: TrainingContext, start: Checkpoint) -> StageOutcome:
+    settings = context.settings.bc()
+    assert settings is not None
+    return train_bc(context, start, settings)
+
+
+def _train_ppo(context: TrainingContext, start: Checkpoint) -> StageOutcome:
+    settings = context.settings.ppo()
+    assert settings is not None
+    stage = context.settings.social_reward.stage_at(0)
+    return train_ppo(context, start, settings, social_stage=stage)
+
+
+def _bc_stage(context: TrainingContext, start: Checkpoint, stage: StageSettings) -> StageOutcome:
+    settings = context.settings.bc()
+    assert settings is not None
+    if stage.learning_rate is not None:
+        settings = settings.model_copy(update={"learning_rate": stage.learning_rate})
+    return train_bc(context, start, settings, epochs=stage.epochs, bc_weight=stage.bc_weight)
+
+
+def _ppo_stage(context: TrainingContext, start: Checkpoint, stage: StageSettings) -> StageOutcome:
+    settings = context.settings.ppo()
+    assert settings is not None
+    changes = {
+        name: getattr(stage, name)
+        for name in ("critic_warmup", "learning_rate", "entropy_coef")
+        if getattr(stage, name) is not None
+    }
+    return train_ppo(
+        context,
+        start,
+        settings.model_copy(update=changes),
+        updates=stage.epochs,
+        bc_weight=lambda update: context.anneal_ratio.at(stage.bc_weight, update, stage.epochs),
+        social_stage=context.settings.social_reward.stage_at(stage.cycle),
+        telemetry={"anneal_cycle": stage.cycle, "anneal_stage": stage.mode, "cycle_id": stage.cycle},
+    )
