@@ -13,6 +13,7 @@ from journeyman.settings.schedule import Scheduled, value_at
 from journeyman.tracking.protocol import Tracker
 
 if TYPE_CHECKING:
+    from journeyman.data.replay import ReplayDataset
     from journeyman.data.trajectory import Demonstrations
 
 MetricValue = float | int | bool | str
@@ -79,6 +80,7 @@ class TrainingContext:
         lane_spec: what policies see and do in this run's environment.
         environment: builds lanes: (number of worlds, social stage) -> environment.
         load_demonstrations: captures or reads the demonstrations; called once, when needed.
+        load_replay_dataset: captures or reads the dataset as batches.
         stop_requested: signal number asked for by the outside, or None.
         anneal_ratio: the current weight of the demonstration loss.
         telemetry: metrics of every PPO update since the list was last cleared.
@@ -92,6 +94,7 @@ class TrainingContext:
     lane_spec: LaneSpec
     environment: Callable[[int, str], LaneEnv]
     load_demonstrations: Callable[[], "Demonstrations"]
+    load_replay_dataset: Callable[[], "ReplayDataset"]
     stop_requested: Callable[[], int | None]
     anneal_ratio: AnnealRatio = field(default_factory=AnnealRatio)
     telemetry: list[Mapping[str, MetricValue]] = field(default_factory=list)

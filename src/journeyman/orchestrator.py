@@ -1,5 +1,7 @@
 """Builds what a run needs, runs it, and is the facade for Python users."""
 
+import functools
+import secrets
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,11 +25,14 @@ from journeyman.results import (
     RunResult,
     TrainingSummary,
 )
-from journeyman.seeding import SeedPlan, run_token
-from journeyman.services.demonstrations import capture_dataset, gather_demonstrations
+from journeyman.seeding import SeedPlan
+from journeyman.services import dataset as dataset_service
+from journeyman.services.demonstrations import play_and_keep
+from journeyman.services.rollout import Capture, capture_result, save_capture
 from journeyman.session import RunSession
+from journeyman.settings.dataset import ManifestDatasetSettings, RolloutDatasetSettings
 from journeyman.settings.root import Settings
-from journeyman.settings.strategy import CaptureSettings, PPOSettings
+from journeyman.settings.strategy import PPOSettings
 from journeyman.strategies.registry import load_strategy, require_torch
 
 if TYPE_CHECKING:
@@ -37,12 +42,8 @@ if TYPE_CHECKING:
 class Orchestrator:
     """Runs what a configuration says.
 
-    ``run`` and the other ``run_*`` methods that train open a run folder and a tracked run each;
+    ``run`` and the ``run_*`` methods that train open a run folder and a tracked run each;
     captures and replays called from Python work in memory, unless told where to save.
-
-    >>> settings = compose_settings(["debug=fast"])             # doctest: +SKIP
-    >>> summary = Orchestrator(settings).run()                  # doctest: +SKIP
-    >>> summary.status, summary.final.episode_return.mean       # doctest: +SKIP
 
     Args:
         settings: a validated configuration (``composition.compose_settings`` makes one).
@@ -78,14 +79,12 @@ class Orchestrator:
         return self._tracked(self.settings, start)
 
     def run_bc(self, start: Checkpoint | None = None) -> TrainingSummary:
-        """Imitates the demonstrations."""
-        settings = self._with_strategy("bc", self.settings.bc())
-        return cast(TrainingSummary, self._tracked(settings, start))
+        """Imitates the demonstrations, and plays the policy before and after."""
+        return cast(TrainingSummary, self._tracked(self._as("bc", self.settings.bc()), start))
 
     def run_ppo(self, start: Checkpoint | None = None) -> TrainingSummary:
         """Practises by PPO, from ``start`` or from an untrained policy."""
-        settings = self._with_strategy("ppo", self.settings.ppo())
-        return cast(TrainingSummary, self._tracked(settings, start))
+        return cast(TrainingSummary, self._tracked(self._as("ppo", self.settings.ppo()), start))
 
     def run_rollout_ppo(
         self,
@@ -98,13 +97,16 @@ class Orchestrator:
         """Practises on live rollouts of a given size.
 
         Args:
-            ticks: steps of each lane in a rollout, > 1.
+            ticks: steps of each lane in a rollout, at least 2.
             worlds: worlds practised in; None: as the settings say.
             updates: rollouts, each followed by its optimisation.
             start: state to train on from; None: an untrained policy.
+
+        Raises:
+            pydantic.ValidationError: if a number is out of the settings' bounds.
         """
-        settings = self._with_strategy("ppo", self.settings.ppo())
-        changes: dict[str, int] = {"rollout_ticks": ticks, "updates": updates}
+        settings = self._as("ppo", self.settings.ppo())
+        changes = {"rollout_ticks": ticks, "updates": updates}
         if worlds is not None:
             changes["worlds"] = worlds
         ppo = PPOSettings.model_validate(settings.strategy.model_dump() | changes)
@@ -113,11 +115,9 @@ class Orchestrator:
 
     def run_anneal(self, start: Checkpoint | None = None) -> AnnealSummary:
         """Goes through the schedule of ``settings.anneal``."""
-        if self.settings.strategy.kind != "anneal":
-            raise UserError(
-                "run_anneal needs settings with strategy=anneal, "
-                f"got strategy={self.settings.strategy.kind}"
-            )
+        kind = self.settings.strategy.kind
+        if kind != "anneal":
+            raise UserError(f"run_anneal needs strategy=anneal, these settings have {kind}")
         return cast(AnnealSummary, self._tracked(self.settings, start))
 
     def capture_rollout(
@@ -133,25 +133,164 @@ class Orchestrator:
 
         Args:
             ticks: steps of each world, > 0.
-            worlds: worlds side by side.
+            worlds: worlds side by side, > 0.
             policy: ``demonstrator``, ``random``, or the path of a checkpoint.
             save_to: folder for npz, json, manifest and metrics; None: nothing is written.
             prefix: file names start with this.
         """
-        if ticks < 1:
-            raise UserError(f"capture_rollout: ticks must be at least 1, got {ticks}")
-        settings = CaptureSettings(
-            kind="capture",
-            policy=policy,
+        began = time.monotonic()
+        seeds = SeedPlan(self.settings.seed)
+        capture = self._capture(policy, worlds, ticks, seeds.integer("env"), seeds)
+        manifest = None
+        if save_to is not None:
+            metadata = {"seed": self.settings.seed}
+            manifest = save_capture(capture, Path(save_to), prefix=prefix, metadata=metadata)
+        return capture_result(capture, manifest, time.monotonic() - began)
+
+    @functools.cached_property
+    def _replay_dataset(self) -> ReplayDataset:
+        return self.build_replay_dataset()
+
+    def build_replay_dataset(self) -> ReplayDataset:
+        """Returns the dataset of ``settings.dataset`` as homogeneous batches."""
+        dataset = self.settings.dataset
+        if isinstance(dataset, ManifestDatasetSettings):
+            return dataset_service.build_replay_dataset(dataset)
+        seeds = SeedPlan(self.settings.seed)
+        return dataset_service.replay_dataset_from_capture(
+            self._capture_dataset(seeds), dataset.batching
+        )
+
+    def run_replay(self, sample: str | Path) -> dict[str, Any]:
+        """Reads one sample (its npz) and returns its summary."""
+        return dataset_service.run_replay(Path(sample))
+
+    def run_replay_batch(self, index: int = 0) -> dict[str, float]:
+        """Returns the summary of one batch of the dataset, in its unshuffled order."""
+        return dataset_service.run_replay_batch(self._replay_dataset, index)
+
+    def run_replay_dataset(self, epochs: int = 1) -> ReplaySummary:
+        """Reads the whole dataset batch by batch and returns its summary."""
+        return dataset_service.run_replay_dataset(
+            self._replay_dataset, epochs=epochs, rng=SeedPlan(self.settings.seed)["minibatch"]
+        )
+
+    def build_policy_network(self) -> "TorchPolicy":
+        """Returns the untrained policy of these settings, ready to act; needs torch."""
+        require_torch(self.settings.strategy.kind)
+        from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoint
+
+        checkpoint = initial_checkpoint(
+            self.settings.policy, lane_spec(self.settings.env), SeedPlan(self.settings.seed)
+        )
+        return policy_from_checkpoint(checkpoint, "untrained", self.settings.runtime.device)
+
+    @property
+    def current_anneal_ratio(self) -> float:
+        """The weight of the demonstration loss, as of the last update."""
+        return self._anneal_ratio.current
+
+    def set_anneal_ratio(self, ratio: float) -> None:
+        """Pins the weight of the demonstration loss until the next stage begins.
+
+        Raises:
+            ValueError: if it is outside [0, 1].
+        """
+        if not 0.0 <= ratio <= 1.0:
+            raise ValueError(f"the anneal ratio must be in [0, 1], got {ratio}")
+        self._anneal_ratio.pinned = ratio
+        self._anneal_ratio.current = ratio
+
+    def _as(self, kind: str, strategy: object) -> Settings:
+        """Returns the settings with another strategy, of which they hold the values already."""
+        if strategy is None:
+            raise UserError(
+                f"run_{kind} needs settings of strategy={kind} or strategy=anneal, "
+                f"these have strategy={self.settings.strategy.kind}"
+            )
+        return self.settings.model_copy(update={"strategy": strategy})
+
+    def _tracked(self, settings: Settings, start: Checkpoint | None) -> RunResult:
+        """Opens a run, does the strategy's work in it, and closes it with its true status."""
+        preflight([settings])
+        strategy = load_strategy(settings.strategy.kind)
+        run_dir = self.run_dir or new_run_dir(settings.outputs_path)
+        with RunSession(settings, run_dir, self._overrides, self._progress) as session:
+            result = strategy.run(self._context(settings, session), start)
+            session.conclude(result)
+        if isinstance(self._progress, ConsoleProgress):
+            self._progress.close()
+            print_summary(result, self._progress.console)
+            self._progress.console.print(f"run folder: {run_dir}", markup=False)
+        return result
+
+    def _context(self, settings: Settings, session: RunSession) -> TrainingContext:
+        seeds = SeedPlan(settings.seed)
+        context = TrainingContext(
+            settings=settings,
+            seeds=seeds,
+            run_dir=session.run_dir,
+            tracker=session.tracker,
+            progress=self._progress,
+            lane_spec=lane_spec(settings.env),
+            environment=self._environment,
+            load_demonstrations=lambda: self._demonstrations(context),
+            load_replay_dataset=self.build_replay_dataset,
+            stop_requested=lambda: session.signals.received,
+            anneal_ratio=self._anneal_ratio,
+        )
+        return context
+
+    def _environment(self, num_worlds: int, social_stage: str) -> LaneEnv:
+        use_town_threads(self.settings.runtime.town_threads)
+        return make_env(self.settings.env, num_worlds=num_worlds, social_stage=social_stage)
+
+    def _demonstrations(self, context: TrainingContext) -> Demonstrations:
+        dataset = self.settings.dataset
+        context.progress.begin("demonstrations")
+        if isinstance(dataset, ManifestDatasetSettings):
+            demonstrations = dataset_service.load_demonstrations(dataset)
+            dataset_service.check_against(context.lane_spec, demonstrations)
+        else:
+            capture = self._capture_dataset(context.seeds, context.watch)
+            demonstrations = capture.demonstrations
+            if dataset.save:
+                metadata = {"seed": self.settings.seed}
+                folder = context.run_dir / "capture"
+                save_capture(capture, folder, prefix="rollout_sample", metadata=metadata)
+        context.progress.end(f"{len(demonstrations):,} transitions of {demonstrations.label}")
+        return demonstrations
+
+    def _capture_dataset(self, seeds: SeedPlan, watch: Any = None) -> Capture:
+        dataset = self.settings.dataset
+        assert not isinstance(dataset, ManifestDatasetSettings)
+        policy = dataset.policy if isinstance(dataset, RolloutDatasetSettings) else "demonstrator"
+        seed = seeds.integer("demonstrator")
+        return self._capture(policy, dataset.worlds, dataset.ticks, seed, seeds, watch)
+
+    def _capture(
+        self, policy: str, worlds: int, ticks: int, seed: int, seeds: SeedPlan, watch: Any = None
+    ) -> Capture:
+        stage = self.settings.social_reward.stage_at(0)
+        return play_and_keep(
+            lambda count: self._environment(count, stage),
+            policy,
             worlds=worlds,
             ticks=ticks,
-            save=save_to is not None,
-            prefix=prefix,
+            seed=seed,
+            rng=seeds["demonstrator"],
+            watch=watch,
         )
-        from journeyman.strategies.capture import capture
 
-        return capture(
-            self._context(self.settings, Path(save_to or "."), None),
-            settings,
-            folder=None if save_to is None else Path(save_to),
-        )
+
+def new_run_dir(outputs: Path) -> Path:
+    """Returns a run folder's path that no other run has: date, time and a random token."""
+    now = datetime.now()
+    return outputs / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{secrets.token_hex(2)}"
+
+
+def use_town_threads(threads: int) -> None:
+    """Sets the threads of compiled kernels; the worlds' bits do not depend on it."""
+    import numba
+
+    numba.set_num_threads(threads)

@@ -1,20 +1,44 @@
 """Demonstrations of a run, wherever its dataset settings say they come from."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from journeyman.data.trajectory import Demonstrations
-from journeyman.env.protocol import LaneEnv, LaneSpec
-from journeyman.services.dataset import check_against, load_demonstrations
+from journeyman.env.protocol import LaneEnv
 from journeyman.services.players import build_player
-from journeyman.services.rollout import Capture, capture_rollout, save_capture
-from journeyman.settings.dataset import (
-    DatasetSettings,
-    ManifestDatasetSettings,
-    RolloutDatasetSettings,
-    ScriptedDatasetSettings,
-)
+from journeyman.services.rollout import Capture, capture_rollout
 
 Watch = Callable[[int, int], None]
+"""Called with what is done and what there is to do."""
+
+
+def play_and_keep(
+    make_env: Callable[[int], LaneEnv],
+    policy_name: str,
+    *,
+    worlds: int,
+    ticks: int,
+    seed: int,
+    rng: np.random.Generator,
+    watch: Watch | None = None,
+) -> Capture:
+    """Builds an environment, has a named policy play in it, and returns what it did.
+
+    Args:
+        make_env: builds the environment with a number of worlds.
+        policy_name: ``demonstrator``, ``random``, or the path of a checkpoint.
+        worlds: worlds side by side.
+        ticks: steps of each world, > 0.
+        seed: the worlds' seed.
+        rng: source of the policy's choices.
+        watch: told of the progress.
+
+    Raises:
+        UserError: if the policy cannot be had, or ticks or worlds are not positive.
+    """
+    env = make_env(worlds)
+    try:
+        policy = build_player(policy_name, env)
+        return capture_rollout(env, policy, ticks=ticks, seed=seed, rng=rng, progress=watch)
+    finally:
+        env.close()

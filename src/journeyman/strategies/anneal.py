@@ -20,6 +20,7 @@ from journeyman.results import (
 )
 from journeyman.services.guardrails import (
     Baseline,
+    StageAction,
     StageDecision,
     check_guardrails,
     run_verdict,
@@ -31,10 +32,12 @@ from journeyman.strategies.base import (
     StageOutcome,
     decide_promotion,
     emit_evaluation,
+    evaluation_rng,
     play,
     player,
     steps_spent,
 )
+from journeyman.tracking.protocol import StageRun
 
 StageTrainer = Callable[[TrainingContext, Checkpoint, StageSettings], StageOutcome]
 """Trains the policy in a checkpoint through one stage."""
@@ -110,36 +113,131 @@ class AnnealStrategy:
 
     def _run_stage(
         self, context: TrainingContext, course: Course, index: int, stage: StageSettings
-    ) -> Literal["accept", "hold", "rollback", "stop"]:
-        """Runs one stage and moves the course on; returns what was decided."""
+    ) -> StageAction:
+        """Trains, plays and judges one stage, and moves the course on."""
         name = f"{index:02d}-{stage.mode}"
         context.anneal_ratio.begin_stage()
         context.telemetry.clear()
+        before = course.current
         with context.tracker.stage(name, stage.model_dump()) as stage_run:
-            before = course.current
             outcome = self.trainers[stage.mode](context, before, stage)
             trained = outcome.checkpoint.with_parts(
                 {}, schedule={"stages_done": index + 1, "stage_update": 0}
             )
             evaluation = play(context, player(trained, name))
             emit_evaluation(context, evaluation, steps_spent(trained))
-            decision = stage_verdict(
-                check_guardrails(
-                    context.settings.anneal.guardrails,
-                    baseline=course.baseline,
-                    evaluation=evaluation,
-                    training=outcome.result,
-                    telemetry=context.telemetry,
-                    evaluation_settings=context.settings.evaluation,
-                    rng=context.evaluation_rng(),
-                ),
-                stage.mode,
+            readings = check_guardrails(
+                context.settings.anneal.guardrails,
+                baseline=course.baseline,
+                evaluation=evaluation,
+                training=outcome.result,
+                telemetry=context.telemetry,
+                evaluation_settings=context.settings.evaluation,
+                rng=evaluation_rng(context),
             )
-            _move_on(course, trained, evaluation, outcome, decision)
-            result = _stage_result(
-                context, course, index, stage, name, before, trained, outcome, evaluation, decision
+            decision = stage_verdict(readings, stage.mode)
+            _move_on(context, course, trained, evaluation, outcome, decision)
+            result = AnnealStageResult(
+                index=index,
+                name=name,
+                cycle=stage.cycle,
+                anneal_mode=stage.mode,
+                social_stage=context.settings.social_reward.stage_at(stage.cycle),
+                bc_weight_start=_ends(stage)[0],
+                bc_weight_end=_ends(stage)[1],
+                status=decision.status,
+                reason=decision.reason,
+                guardrails=decision.readings,
+                rolled_back=_rolls_back(decision),
+                digest_before=before.digest(),
+                digest_trained=trained.digest(),
+                digest_after=course.current.digest(),
+                training=outcome.result,
+                evaluation=evaluation,
             )
             course.stages.append(result)
             context.save(course.current, name)
             _report(context, stage_run, result, steps_spent(trained))
         return decision.action
+
+
+def _rolls_back(decision: StageDecision) -> bool:
+    return decision.action in ("rollback", "stop")
+
+
+def _move_on(
+    context: TrainingContext,
+    course: Course,
+    trained: Checkpoint,
+    evaluation: EvaluationResult,
+    outcome: StageOutcome,
+    decision: StageDecision,
+) -> None:
+    """Accepts the trained state, keeps it on hold, or restores the accepted one.
+
+    A rollback brings back weights, optimisers, normalisers, environment and generators, all of
+    which the checkpoint holds; the counters stay as they are: steps spent are spent.
+    """
+    if _rolls_back(decision):
+        course.current = course.accepted.with_parts({}, counters=trained.state["counters"])
+        course.evaluation = course.baseline.evaluation
+        context.seeds.restore(course.accepted.state["generators"])
+        return
+    course.current, course.evaluation = trained, evaluation
+    if decision.action == "accept":
+        ppo_loss = course.baseline.ppo_loss
+        if isinstance(outcome.result, PPOTrainingResult):
+            ppo_loss = outcome.result.loss_total_mean
+        course.accepted = trained
+        course.baseline = Baseline(evaluation=evaluation, ppo_loss=ppo_loss)
+
+
+def _ends(stage: StageSettings) -> tuple[float, float]:
+    weight = stage.bc_weight
+    return (weight.start, weight.end) if isinstance(weight, Ramp) else (weight, weight)
+
+
+def _baseline_figures(baseline: Baseline) -> dict[str, float]:
+    evaluation = baseline.evaluation
+    figures = {"episode_return": evaluation.episode_return.mean} | evaluation.rates
+    if baseline.ppo_loss is not None:
+        figures["loss_total"] = baseline.ppo_loss
+    return figures
+
+
+def _report(
+    context: TrainingContext, stage_run: StageRun, result: AnnealStageResult, step: int
+) -> None:
+    """Puts the verdict on the stage run, and the guardrail readings on the job's curves."""
+    deltas = {f"{g.name}_delta": g.delta for g in result.guardrails if g.delta is not None}
+    values = {g.name: g.value for g in result.guardrails if g.value is not None}
+    tripped = {f"{g.name}_tripped": g.tripped for g in result.guardrails}
+    context.emit("guard", {**values, **deltas, **tripped}, step)
+    context.emit(
+        "anneal",
+        {
+            "cycle": result.cycle,
+            "stage": result.index,
+            "bc_weight": result.bc_weight_end,
+            "status": VERDICT_VALUE[result.status],
+            "rolled_back": result.rolled_back,
+        },
+        step,
+    )
+    stage_run.figures(
+        {
+            "return_mean": result.evaluation.episode_return.mean,
+            "return_low": result.evaluation.episode_return.low,
+            "return_high": result.evaluation.episode_return.high,
+            **values,
+        }
+    )
+    stage_run.tag(
+        {
+            "status": result.status,
+            "reason": result.reason,
+            "rolled_back": str(result.rolled_back).lower(),
+            "social_stage": result.social_stage,
+            "digest": result.digest_after,
+        }
+    )

@@ -64,9 +64,8 @@ def play(
         seeds: world seeds; None: the run's fixed evaluation seeds, the same for every policy.
     """
     settings = context.settings.evaluation
-    root = context.seeds.integer("evaluation")
     if seeds is None:
-        seeds = evaluation_seeds(root, settings.episodes)
+        seeds = evaluation_seeds(context.seeds.integer("evaluation"), settings.episodes)
     env = context.make_env(len(seeds), settings.social_stage)
     try:
         chosen = env.demonstrator() if policy is None else policy
@@ -77,7 +76,7 @@ def play(
             seeds=seeds,
             social_stage=settings.social_stage,
             settings=settings,
-            rng=np.random.default_rng(root),
+            rng=evaluation_rng(context),
             progress=context.watch,
         )
     finally:
@@ -85,6 +84,16 @@ def play(
     interval = result.episode_return
     context.progress.end(f"return {interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]")
     return result
+
+
+def evaluation_rng(context: TrainingContext) -> np.random.Generator:
+    """Returns a new generator for play and bootstrap, the same for the whole run."""
+    return np.random.default_rng(context.seeds.integer("evaluation"))
+
+
+def steps_spent(checkpoint: Checkpoint) -> int:
+    """Returns the environment steps (transitions of all lanes) behind a checkpoint."""
+    return int(checkpoint.state["counters"]["env_steps"])
 
 
 def emit_evaluation(context: TrainingContext, evaluation: EvaluationResult, step: int) -> None:

@@ -5,8 +5,8 @@ import time
 from journeyman.checkpoint import Checkpoint
 from journeyman.context import TrainingContext
 from journeyman.results import CaptureResult
-from journeyman.services.players import build_player
-from journeyman.services.rollout import capture_result, capture_rollout, save_capture
+from journeyman.services.demonstrations import play_and_keep
+from journeyman.services.rollout import capture_result, save_capture
 from journeyman.settings.strategy import CaptureSettings
 
 
@@ -19,20 +19,16 @@ class CaptureStrategy:
         assert isinstance(settings, CaptureSettings)
         began = time.monotonic()
         stage = context.settings.social_reward.stage_at(0)
-        env = context.make_env(settings.worlds, stage)
-        try:
-            policy = build_player(settings.policy, env)
-            context.progress.begin(f"capture {policy.label}")
-            capture = capture_rollout(
-                env,
-                policy,
-                ticks=settings.ticks,
-                seed=context.seeds.integer("env"),
-                rng=context.seeds["demonstrator"],
-                progress=context.watch,
-            )
-        finally:
-            env.close()
+        context.progress.begin(f"capture {settings.policy}")
+        capture = play_and_keep(
+            lambda worlds: context.make_env(worlds, stage),
+            settings.policy,
+            worlds=settings.worlds,
+            ticks=settings.ticks,
+            seed=context.seeds.integer("env"),
+            rng=context.seeds["demonstrator"],
+            watch=context.watch,
+        )
         manifest = None
         if settings.save:
             manifest = save_capture(
@@ -40,8 +36,9 @@ class CaptureStrategy:
                 context.run_dir / "capture",
                 prefix=settings.prefix,
                 metadata={"seed": context.settings.seed, "social_stage": stage},
+                progress=context.watch,
             )
-        context.progress.end(f"{settings.ticks * env.num_envs:,} transitions")
+        context.progress.end(f"{capture.actions.size:,} transitions")
         result = capture_result(capture, manifest, time.monotonic() - began)
         context.emit("capture", result.metrics, result.samples)
         return result

@@ -1,0 +1,61 @@
+"""The subcommands: ``journeyman rerun`` and ``journeyman ui``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from journeyman.errors import UserError
+
+
+def ui(argv: Sequence[str]) -> int:
+    """``journeyman ui``: serves the MLflow page of an outputs folder on this machine only."""
+    parser = argparse.ArgumentParser(
+        prog="journeyman ui", description="Serve the MLflow page on 127.0.0.1 and print its link."
+    )
+    parser.add_argument("--outputs", default="outputs", help="outputs folder (default: outputs)")
+    parser.add_argument("--uri", help="tracking URI (default: the outputs folder's own store)")
+    parser.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
+    parser.add_argument(
+        "--experiment", default="journeyman", help="experiment to open (default: journeyman)"
+    )
+    arguments = parser.parse_args(argv)
+    from journeyman.tracking.ui import serve_ui
+
+    serve_ui(
+        arguments.uri or Path(arguments.outputs).resolve(),
+        port=arguments.port,
+        experiment=arguments.experiment,
+    )
+    return 0
+
+
+def rerun(argv: Sequence[str]) -> int:
+    """``journeyman rerun``: runs a saved run's config again, and compares on request."""
+    parser = argparse.ArgumentParser(
+        prog="journeyman rerun",
+        description="Run again what a run folder saved; overrides change it.",
+    )
+    parser.add_argument("run", help="run folder (the one with config.yaml)")
+    parser.add_argument("overrides", nargs="*", help="dotted overrides, e.g. seed=1")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare every metric and the weights with the original; exit 1 if any differs",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.verify and arguments.overrides:
+        raise UserError("--verify compares with the original, so it takes no overrides")
+    from journeyman.rerun import rerun_run, verify
+
+    original = Path(arguments.run).resolve()
+    again = rerun_run(original, arguments.overrides)
+    if not arguments.verify:
+        return 0
+    differences = verify(original, again)
+    for line in differences:
+        print(f"journeyman: {line}", file=sys.stderr)
+    if differences:
+        return 1
+    print(f"verified: every metric and the weights of {again.name} equal those of {original.name}")
+    return 0
