@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
@@ -91,6 +91,10 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    def with_metadata(self, **added: Any) -> "Trajectory":
+        """Returns the same arrays with metadata keys added or replaced."""
+        return replace(self, metadata={**self.metadata, **added})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Returns the arrays that are present, by name."""
