@@ -139,8 +139,7 @@ class JsonlTracker:
 
     def _rotate(self) -> None:
         self.finish(RunStatus.FINISHED)
-        rotated = _parts(self._path)[:-1]
-        for number in range(len(rotated), 0, -1):
+        for number in _rotated_numbers(self._path)[::-1]:
             part = _rotated(self._path, number)
             if number + 1 >= self._settings.max_files:
                 part.unlink()
@@ -185,15 +184,18 @@ def _rotated(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
 
+def _rotated_numbers(path: Path) -> list[int]:
+    """Returns the numbers of the rotated parts, ascending; a kill amid a rotation leaves gaps."""
+    suffixes = (
+        part.name.removeprefix(f"{path.name}.") for part in path.parent.glob(f"{path.name}.*")
+    )
+    return sorted(int(suffix) for suffix in suffixes if suffix.isdigit())
+
+
 def _parts(path: Path) -> list[Path]:
     """Returns the existing parts, oldest first, the current file last."""
-    rotated = []
-    number = 1
-    while _rotated(path, number).exists():
-        rotated.append(_rotated(path, number))
-        number += 1
-    # Between the two renames of a rotation a kill can leave no current file.
-    return rotated[::-1] + ([path] if path.exists() else [])
+    rotated = [_rotated(path, number) for number in _rotated_numbers(path)[::-1]]
+    return rotated + ([path] if path.exists() else [])
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

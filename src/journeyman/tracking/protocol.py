@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-
 MetricValue = float | str
 """A finite number (ints and bools keep their type in ``metrics.jsonl``), or a word such as
 ``data_mode`` that only ``metrics.jsonl`` keeps, since no curve can be drawn of it."""

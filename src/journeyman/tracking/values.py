@@ -11,6 +11,12 @@ from journeyman.tracking.protocol import MetricValue
 
 MAX_KEY_LENGTH = 250
 """Longest metric, param or tag name MLflow stores."""
+MAX_PARAM_LENGTH = 6000
+"""Longest param value MLflow stores."""
+MAX_TAG_LENGTH = 8000
+"""Longest tag value MLflow stores."""
+LEFT_OUT_TAG = "params.left_out"
+"""Tag naming the params that MLflow cannot store; the config artifact has them whole."""
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_\-. :/]+")
 
@@ -96,3 +102,32 @@ def flatten(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[
             yield key, value
         else:
             yield key, json.dumps(value, default=str)
+
+
+def storable_params(params: Mapping[str, object]) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the params MLflow can store, and the tag that names those it cannot (or none)."""
+    stored: dict[str, str] = {}
+    left_out: list[str] = []
+    for key, value in flatten(params):
+        if len(value) > MAX_PARAM_LENGTH or key_problem(key) is not None:
+            left_out.append(key)
+        else:
+            stored[key] = value
+    return stored, cut_tags({LEFT_OUT_TAG: ", ".join(left_out)}) if left_out else {}
+
+
+def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns tags whose values end with ``... (cut)`` where MLflow has no room for all.
+
+    Raises:
+        ValueError: a key is illegal.
+    """
+    cut: dict[str, str] = {}
+    for key, value in tags.items():
+        problem = key_problem(key)
+        if problem is not None:
+            raise ValueError(f"tag name {key!r} {problem}")
+        text = str(value)
+        room = MAX_TAG_LENGTH - len(" ... (cut)")
+        cut[key] = text if len(text) <= MAX_TAG_LENGTH else f"{text[:room]} ... (cut)"
+    return cut

@@ -1,0 +1,164 @@
+"""Which MLflow store a run uses, and whether it can be reached; without importing MLflow."""
+
+import os
+import re
+import sqlite3
+import urllib.error
+import urllib.request
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from journeyman.errors import UserError
+from journeyman.settings.tracking import MlflowSettings, TrackingSettings
+
+TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
+DATABASE_NAME = "mlflow.db"
+HEALTH_SECONDS = 4.0
+
+_HTTP = ("http", "https")
+_SERVERS = ("postgresql", "mysql")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreAddress:
+    """Where runs are kept.
+
+    Attributes:
+        uri: tracking URI, with an absolute path where it is a file.
+        source: which key or variable named it, for messages.
+        database: the SQLite file, or None for a server.
+        artifacts: folder of artifacts, or None where the HTTP server decides.
+    """
+
+    uri: str
+    source: str
+    database: Path | None
+    artifacts: Path | None
+
+    @property
+    def shown(self) -> str:
+        """The URI without a password."""
+        return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", self.uri)
+
+
+def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
+    """Returns the store of ``uri``, else of ``MLFLOW_TRACKING_URI``, else the embedded one.
+
+    Args:
+        uri: ``tracking.uri``.
+        outputs: absolute outputs folder; the embedded store is ``mlflow.db`` in it.
+
+    Raises:
+        UserError: the scheme is not sqlite, http, https, postgresql or mysql, or the SQLite
+            URI names no file.
+    """
+    environment = os.environ.get(TRACKING_URI_VARIABLE) or None
+    given = uri or environment
+    if given is None:
+        database = outputs.resolve() / DATABASE_NAME
+        return _sqlite(database, "the outputs folder")
+    source = "tracking.uri" if uri else TRACKING_URI_VARIABLE
+    scheme = given.partition(":")[0].split("+")[0].lower() if ":" in given else ""
+    if scheme in _HTTP:
+        return StoreAddress(uri=given.rstrip("/"), source=source, database=None, artifacts=None)
+    if scheme in _SERVERS:
+        artifacts = outputs.resolve() / "artifacts"
+        return StoreAddress(uri=given, source=source, database=None, artifacts=artifacts)
+    if scheme == "sqlite":
+        path = given.partition(":///")[2]
+        if not path or path.startswith(":memory:") or "?" in path:
+            raise UserError(
+                f"{source}={given} names no file; write sqlite:////absolute/path/{DATABASE_NAME}"
+            )
+        return _sqlite(Path(path).expanduser().resolve(), source)
+    if scheme in ("file", ""):
+        raise UserError(
+            f"{source}={given} is MLflow's file store, which MLflow no longer supports; "
+            f"write sqlite:////absolute/path/{DATABASE_NAME}, or nothing for the embedded store"
+        )
+    raise UserError(
+        f"{source}={given} has the unknown scheme {scheme!r}; "
+        "allowed: sqlite, http, https, postgresql, mysql"
+    )
+
+
+def check_reachable(settings: TrackingSettings, outputs: Path) -> None:
+    """Checks within seconds that the store can be used, before anything heavy is imported.
+
+    A database server's own connection is checked when the run starts.
+
+    Raises:
+        UserError: an HTTP server does not answer on ``/health``, the SQLite file's folder
+            cannot be written to, or the URI is of an unknown kind.
+    """
+    if not isinstance(settings, MlflowSettings):
+        return
+    address = resolve_address(settings.uri, outputs)
+    if address.database is not None:
+        check_database(address)
+    elif urlsplit(address.uri).scheme.lower() in _HTTP:
+        _check_server(address)
+
+
+def _sqlite(database: Path, source: str) -> StoreAddress:
+    return StoreAddress(
+        uri=f"sqlite:///{database}",
+        source=source,
+        database=database,
+        artifacts=database.parent / "artifacts",
+    )
+
+
+def check_database(address: StoreAddress) -> None:
+    """Checks that the SQLite file is one, or can be created.
+
+    Raises:
+        UserError: folder or file cannot be written to, or the file is no SQLite database.
+    """
+    database = address.database
+    if database is None:
+        return
+    named = f"the MLflow database {database} (from {address.source})"
+    folder = database.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{named} cannot be written: {folder} is no folder one may write to; "
+            "choose another with tracking.uri"
+        )
+    if not database.exists():
+        return
+    if not (database.is_file() and os.access(database, os.W_OK)):
+        raise UserError(f"{named} is no file one may write to; choose another with tracking.uri")
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            connection.execute("PRAGMA schema_version")
+        except sqlite3.DatabaseError as error:
+            # A lock held for a moment is no damage: MLflow waits for it.
+            if not isinstance(error, sqlite3.OperationalError):
+                raise UserError(
+                    f"{named} cannot be used: {error}; choose another with tracking.uri"
+                ) from error
+
+
+def _check_server(address: StoreAddress) -> None:
+    parts = urlsplit(address.uri)
+    host = parts.netloc.rpartition("@")[2]
+    url = urlunsplit((parts.scheme, host, f"{parts.path}/health", "", ""))
+    try:
+        with urllib.request.urlopen(url, timeout=HEALTH_SECONDS):
+            return
+    except urllib.error.HTTPError as error:
+        # 401, 403 or 404 come from a server that is there (a login, a proxy's prefix).
+        if error.code < 500:
+            return
+        reason = f"answered {error.code}"
+    except (OSError, ValueError) as error:
+        reason = f"gave no answer ({getattr(error, 'reason', error)})"
+    raise UserError(
+        f"the MLflow server {address.shown} (from {address.source}) {reason} on /health; "
+        "start it, correct the address, or use tracking=none"
+    )

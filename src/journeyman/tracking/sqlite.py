@@ -1,0 +1,78 @@
+"""SQLite as several processes need it: write-ahead log, and one at a time on first creation."""
+
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from journeyman.errors import UserError
+
+LOCK_SECONDS = 120.0
+
+_mutex = threading.Lock()
+_databases: Counter[str] = Counter()
+
+
+def _on_connect(connection: Any, record: Any) -> None:
+    """Sets up a new connection of SQLAlchemy, if it is one to a database of ours."""
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    for _, name, file in connection.execute("PRAGMA database_list").fetchall():
+        if name == "main" and file and str(Path(file).resolve()) in _databases:
+            connection.execute("PRAGMA journal_mode=WAL")
+            # Survives a killed process; only a power cut can cost the last transactions, and
+            # metrics.jsonl has these.
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def tune(database: Path) -> None:
+    """Puts connections to this file, from now on, into WAL mode with ``synchronous=NORMAL``.
+
+    Other users of SQLAlchemy in the process see a listener that passes their connections by,
+    and none after the last ``untune``.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    with _mutex:
+        if not _databases.total():
+            event.listen(Engine, "connect", _on_connect)
+        _databases[str(database.resolve())] += 1
+
+
+def untune(database: Path) -> None:
+    """Takes back one ``tune``."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    with _mutex:
+        key = str(database.resolve())
+        _databases[key] -= 1
+        if _databases[key] <= 0:
+            del _databases[key]
+        if not _databases.total():
+            event.remove(Engine, "connect", _on_connect)
+
+
+@contextmanager
+def first_opening(database: Path) -> Iterator[None]:
+    """Lets one process at a time open the file: of several creating it at once all but one fail.
+
+    Raises:
+        UserError: another process has held the lock for two minutes.
+    """
+    import filelock
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(f"{database}.lock", timeout=LOCK_SECONDS)
+    try:
+        with lock:
+            yield
+    except filelock.Timeout as error:
+        raise UserError(
+            f"another process has held {database}.lock for {LOCK_SECONDS:.0f} s; "
+            "end it, or choose another database with tracking.uri"
+        ) from error

@@ -1,0 +1,70 @@
+"""Stores and settings shared by the tests of tracking; importing MLflow is slow."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journeyman.settings.tracking import MlflowSettings
+from journeyman.tracking.mlflow import MlflowTracker
+from journeyman.tracking.protocol import RunInfo
+
+
+@pytest.fixture(autouse=True)
+def _no_inherited_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "JOURNEYMAN_PARENT_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One embedded store for all tests that need no fresh one; a space in its path."""
+    return tmp_path_factory.mktemp("outputs of all")
+
+
+def mlflow_settings(**changes: Any) -> MlflowSettings:
+    values: dict[str, Any] = {
+        "kind": "mlflow",
+        "uri": None,
+        "experiment": "tests",
+        "run_name": None,
+        "flush_seconds": 0.2,
+        "flush_metrics": 500,
+    }
+    return MlflowSettings(**{**values, **changes})
+
+
+@pytest.fixture
+def settings() -> Callable[..., MlflowSettings]:
+    return mlflow_settings
+
+
+@pytest.fixture
+def run_info(tmp_path: Path) -> Callable[..., RunInfo]:
+    def build(**changes: Any) -> RunInfo:
+        values: dict[str, Any] = {
+            "experiment": "tests",
+            "name": "anneal seed=0",
+            "run_dir": tmp_path / "run",
+        }
+        return RunInfo(**{**values, **changes})
+
+    return build
+
+
+@pytest.fixture
+def tracker(outputs: Path) -> MlflowTracker:
+    return MlflowTracker(mlflow_settings(), outputs=outputs, finish_patience_seconds=1.0)
+
+
+@pytest.fixture
+def client(outputs: Path) -> Any:
+    """A client of the shared store, for reading what was written."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(f"sqlite:///{outputs}/mlflow.db")
