@@ -108,7 +108,7 @@ def judge(
     a champion the mean difference must not be negative either, whatever the margin: a policy
     worse than the demonstrator never becomes the first champion.
     """
-    low, floor = paired.difference.low, -settings.non_inferiority_margin
+    low, floor = paired.difference.low, 0.0 - settings.non_inferiority_margin
     conditions = [
         (anneal_status == "PASS", f"training ended with status {anneal_status}"),
         (
