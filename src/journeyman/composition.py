@@ -164,13 +164,15 @@ def _real_path(loc: Sequence[int | str], raw: Any) -> list[int | str]:
     path: list[int | str] = []
     node = raw
     for position, part in enumerate(loc):
-        if isinstance(node, Mapping) and part in node:
+        last = position == len(loc) - 1
+        if isinstance(node, Mapping):
+            if part in node:
+                node = node[part]
+            elif not last or node.get("kind") == part:
+                continue
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             node = node[part]
-        elif isinstance(node, list | tuple) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        elif position < len(loc) - 1 or not isinstance(node, Mapping):
-            continue
-        elif isinstance(node, Mapping) and node.get("kind") == part:
+        else:
             continue
         path.append(part)
     return path

@@ -36,7 +36,9 @@ def describe_environment(*, torch_threads: int, town_threads: int) -> dict[str, 
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "torch_threads": torch_threads,
         "town_threads": town_threads,
         "packages": {name: _version(name) for name in PACKAGES},

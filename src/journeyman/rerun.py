@@ -104,9 +104,7 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _likely_causes(original: Path, again: Path) -> list[str]:
     """Names what differs between the machines and sources of two runs."""
-    one, other = (
-        dict(_leaves(_read(folder / "environment.json"))) for folder in (original, again)
-    )
+    one, other = (dict(_leaves(_read(folder / "environment.json"))) for folder in (original, again))
     return [
         f"likely cause: {key} was {one.get(key)}, is {other.get(key)}"
         for key in sorted(one.keys() | other.keys())

@@ -273,9 +273,7 @@ class TrainingSummary(Result):
     duration_sec: float
 
 
-RunResult = (
-    AnnealSummary | TrainingSummary | CaptureResult | ReplaySummary | EvaluationResult
-)
+RunResult = AnnealSummary | TrainingSummary | CaptureResult | ReplaySummary | EvaluationResult
 
 
 def objective(result: RunResult) -> float | None:

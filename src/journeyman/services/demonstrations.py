@@ -38,7 +38,10 @@ def play_and_keep(
     """
     env = make_env(worlds)
     try:
-        policy = build_player(policy_name, env)
+        if policy_name == "demonstrator":
+            policy = env.demonstrator()
+        else:
+            policy = build_player(policy_name, env.lane_spec)
         return capture_rollout(env, policy, ticks=ticks, seed=seed, rng=rng, progress=watch)
     finally:
         env.close()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from journeyman.checkpoint import load_checkpoint
-from journeyman.env.protocol import LaneEnv, LaneSpec
+from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
 from journeyman.policies.protocol import Policy
@@ -12,21 +12,19 @@ from journeyman.policies.random import RandomPolicy
 BUILT_IN = ("demonstrator", "random")
 
 
-def build_player(name: str, env: LaneEnv) -> Policy:
-    """Returns the player a config names.
+def build_player(name: str, spec: LaneSpec) -> Policy:
+    """Returns the player a config names, other than the environment's own demonstrator.
 
     Args:
-        name: ``demonstrator``, ``random``, or the path of a checkpoint.
-        env: the environment it will act in.
+        name: ``random``, or the path of a checkpoint.
+        spec: what it will see and do.
 
     Raises:
         UserError: if the checkpoint is missing, damaged or made for another observation.
     """
-    if name == "demonstrator":
-        return env.demonstrator()
     if name == "random":
-        return RandomPolicy(env.lane_spec)
-    check_player(name, env.lane_spec)
+        return RandomPolicy(spec)
+    check_player(name, spec)
     return NumpyActorCritic.from_checkpoint(load_checkpoint(Path(name)), Path(name).stem)
 
 

@@ -1,8 +1,9 @@
 """What strategies share: their shape, and how they have policies played and promoted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from journeyman.results import (
 )
 from journeyman.services import promotion
 from journeyman.services.evaluation import evaluate, evaluation_seeds
-from journeyman.settings.promotion import PromotionOffSettings
+from journeyman.settings.promotion import PromotionGateSettings, PromotionOffSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,31 +123,51 @@ def decide_promotion(
     settings = context.settings.promotion
     if isinstance(settings, PromotionOffSettings):
         return None
+    champion, release = _champion(settings)
+    digest = checkpoint.digest("policy")
     store = promotion.PromotionStore(context.run_dir)
-    snapshot = store.load(required_passes=settings.required_passes)
-    candidate = player(checkpoint, "candidate")
-    champion = (
-        None
-        if settings.champion is None
-        else player(load_checkpoint(_path(settings.champion)), "champion")
-    )
-    for _ in range(settings.evaluations):
-        seeds, snapshot = promotion.draw_seeds(
-            snapshot, context.seeds.integer("promotion"), settings.episodes
-        )
-        candidate_play = play(context, candidate, seeds=seeds)
-        champion_play = play(context, champion, seeds=seeds)
-        evaluation = promotion.judge(
-            promotion.compare(candidate_play, champion_play, context.settings.evaluation),
-            status,
-            candidate_play,
-            champion_play,
-            settings,
-            weights_digest=checkpoint.digest("policy"),
-        )
-        snapshot = promotion.advance(snapshot, evaluation, datetime.now(UTC))
-        store.save(snapshot)
-        _emit_promotion(context, snapshot, steps_spent(checkpoint))
-        if not evaluation.passed:
-            break
+    with store.exclusive():
+        snapshot = store.load(required_passes=settings.required_passes, current_release=release)
+        for _ in range(settings.evaluations):
+            seeds, snapshot = promotion.draw_seeds(
+                snapshot, context.seeds.integer("promotion"), settings.episodes
+            )
+            ours = play(context, player(checkpoint, "candidate"), seeds=seeds)
+            theirs = play(context, champion, seeds=seeds)
+            paired = promotion.compare(ours, theirs, context.settings.evaluation)
+            evaluation = promotion.judge(
+                paired, status, ours, theirs, settings, weights_digest=digest
+            )
+            snapshot = promotion.advance(snapshot, evaluation, datetime.now(UTC))
+            store.save(snapshot)
+            if not evaluation.passed:
+                break
+    _emit_promotion(context, snapshot, steps_spent(checkpoint))
     return snapshot
+
+
+def _champion(settings: PromotionGateSettings) -> tuple[Policy | None, str | None]:
+    """Returns the reigning champion and its weights digest; without one, None twice."""
+    if settings.champion is None:
+        return None, None
+    checkpoint = load_checkpoint(Path(settings.champion))
+    return player(checkpoint, "champion"), checkpoint.digest("policy")
+
+
+def _emit_promotion(context: TrainingContext, snapshot: PromotionSnapshot, step: int) -> None:
+    last = snapshot.last_result
+    assert last is not None
+    context.emit(
+        "promotion",
+        {
+            "pass_streak": snapshot.pass_streak,
+            "candidate_ready": snapshot.candidate_ready,
+            "passed": last.passed,
+            "difference_mean": last.paired.difference.mean,
+            "difference_low": last.paired.difference.low,
+            "difference_high": last.paired.difference.high,
+            "probability_of_improvement": last.paired.probability_of_improvement,
+        },
+        step,
+    )
+    context.tracker.tag({"promotion": snapshot.state})

@@ -17,7 +17,9 @@ class EvaluateStrategy:
         assert isinstance(settings, EvaluateSettings)
         env = context.make_env(1, context.settings.evaluation.social_stage)
         try:
-            policy = None if settings.policy == "demonstrator" else build_player(settings.policy, env)
+            policy = (
+                None if settings.policy == "demonstrator" else build_player(settings.policy, env)
+            )
         finally:
             env.close()
         result = play(context, policy)

@@ -115,5 +115,9 @@ def _ppo_stage(context: TrainingContext, start: Checkpoint, stage: StageSettings
         updates=stage.epochs,
         bc_weight=lambda update: context.anneal_ratio.at(stage.bc_weight, update, stage.epochs),
         social_stage=context.settings.social_reward.stage_at(stage.cycle),
-        telemetry={"anneal_cycle": stage.cycle, "anneal_stage": stage.mode, "cycle_id": stage.cycle},
+        telemetry={
+            "anneal_cycle": stage.cycle,
+            "anneal_stage": stage.mode,
+            "cycle_id": stage.cycle,
+        },
     )
