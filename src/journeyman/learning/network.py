@@ -1,0 +1,186 @@
+"""The actor and the critic.
+
+Legend: B samples, F features, N actions, C x h x w the map.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from journeyman.env.protocol import LaneSpec
+from journeyman.settings.policy import PolicySettings
+
+HIDDEN_GAIN = math.sqrt(2.0)
+POLICY_HEAD_GAIN = 0.01
+VALUE_HEAD_GAIN = 1.0
+NEAR_CHANNELS, FAR_CHANNELS = 16, 32
+"""Channels after the first and the second 3 x 3 convolution of the ``conv`` map encoder."""
+
+
+class _Tanh(torch.autograd.Function):
+    """tanh in place on the CPU through NumPy, whose vectorised kernel is several times faster.
+
+    At the sizes trained here torch's own tanh costs as much as the matrix product before it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:
+        view = inputs.detach().numpy()
+        np.tanh(view, out=view)
+        ctx.mark_dirty(inputs)
+        ctx.save_for_backward(inputs)
+        return inputs
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        (outputs,) = ctx.saved_tensors
+        gradient: Tensor = torch.ops.aten.tanh_backward(grad_outputs[0], outputs)
+        return gradient
+
+
+def tanh_(inputs: Tensor) -> Tensor:
+    """Returns tanh of a dense float32 tensor, computed in its own memory."""
+    if inputs.device.type == "cpu":
+        activated: Tensor = _Tanh.apply(inputs)  # type: ignore[no-untyped-call]
+        return activated
+    return inputs.tanh_()
+
+
+def _activate(inputs: Tensor, activation: str) -> Tensor:
+    return tanh_(inputs) if activation == "tanh" else inputs.relu_()
+
+
+class MapEncoder(nn.Module):
+    """Turns the egocentric map (B, C, h, w) uint8 into (B, map_features)."""
+
+    def __init__(self, map_shape: tuple[int, int, int], settings: PolicySettings) -> None:
+        super().__init__()
+        self.activation = settings.activation
+        channels, height, width = map_shape
+        inputs = channels * height * width
+        self.convolves = settings.map_encoder == "conv"
+        if self.convolves:
+            self.near = nn.Conv2d(channels, NEAR_CHANNELS, 3, padding=1)
+            self.far = nn.Conv2d(NEAR_CHANNELS, FAR_CHANNELS, 3, stride=2, padding=1)
+            inputs = FAR_CHANNELS * ((height + 1) // 2) * ((width + 1) // 2)
+        self.project = nn.Linear(inputs, settings.map_features)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        hidden = grid.float()
+        if self.convolves:
+            hidden = _activate(self.near(hidden), self.activation)
+            hidden = _activate(self.far(hidden), self.activation)
+        return _activate(self.project(hidden.flatten(1)), self.activation)
+
+
+class Body(nn.Module):
+    """Map encoder and trunk: everything before a head."""
+
+    def __init__(self, spec: LaneSpec, settings: PolicySettings) -> None:
+        super().__init__()
+        self.activation = settings.activation
+        width = len(spec.feature_names)
+        self.map_encoder: MapEncoder | None = None
+        if spec.map_shape is not None and settings.map_encoder != "none":
+            self.map_encoder = MapEncoder(spec.map_shape, settings)
+            width += settings.map_features
+        layers = []
+        for size in settings.hidden_sizes:
+            layers.append(nn.Linear(width, size))
+            width = size
+        self.layers = nn.ModuleList(layers)
+        self.width = width
+
+    def forward(self, features: Tensor, grid: Tensor | None) -> Tensor:
+        hidden = features
+        if self.map_encoder is not None:
+            if grid is None:
+                raise ValueError("this network reads the map, but none was given")
+            hidden = torch.cat([features, self.map_encoder(grid)], dim=1)
+        for layer in self.layers:
+            hidden = _activate(layer(hidden), self.activation)
+        return hidden
+
+
+class ActorCritic(nn.Module):
+    """Policy head and value head, on trunks of their own or on a shared one.
+
+    The policy head returns unmasked logits (B, N) of a discrete choice.
+    """
+
+    def __init__(self, spec: LaneSpec, settings: PolicySettings) -> None:
+        super().__init__()
+        self.actor = Body(spec, settings)
+        self.critic = None if settings.share_trunk else Body(spec, settings)
+        width = self.actor.width
+        self.policy_head = nn.Linear(width, len(spec.action_names))
+        self.value_head = nn.Linear(width, 1)
+
+    @property
+    def needs_map(self) -> bool:
+        """Whether the map is read at all."""
+        return self.actor.map_encoder is not None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        weight: Tensor = self.policy_head.weight
+        return weight.device
+
+    def logits(self, features: Tensor, grid: Tensor | None = None) -> Tensor:
+        """Returns (B, N) float32 from features (B, F) and the map (B, C, h, w) uint8."""
+        logits: Tensor = self.policy_head(self.actor(features, grid))
+        return logits
+
+    def values(self, features: Tensor, grid: Tensor | None = None) -> Tensor:
+        """Returns (B,) float32."""
+        hidden = self.actor(features, grid) if self.critic is None else self.critic(features, grid)
+        values: Tensor = self.value_head(hidden).squeeze(1)
+        return values
+
+    def forward(
+        self, features: Tensor, grid: Tensor | None = None, *, critic_only: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Returns logits (B, N) and values (B,).
+
+        Args:
+            features: (B, F) float32, whitened if the policy whitens.
+            grid: (B, C, h, w) uint8, needed if the network reads the map.
+            critic_only: no gradient reaches the policy, nor a trunk it shares.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not critic_only):
+            hidden = self.actor(features, grid)
+            logits = self.policy_head(hidden)
+        if self.critic is not None:
+            hidden = self.critic(features, grid)
+        return logits, self.value_head(hidden).squeeze(1)
+
+
+def build_network(spec: LaneSpec, settings: PolicySettings) -> ActorCritic:
+    """Returns a network on the CPU whose weights are yet to be set.
+
+    Layers are made without storage first: their constructors would draw from torch's global
+    generator otherwise.
+    """
+    with torch.device("meta"):
+        network = ActorCritic(spec, settings)
+    return network.to_empty(device="cpu")
+
+
+def initialise(network: ActorCritic, generator: torch.Generator) -> None:
+    """Draws orthogonal weights (Saxe et al. 2014) and zero biases.
+
+    Gains are sqrt(2) in the bodies, 0.01 for the policy head, so that an untrained policy is
+    close to uniform, and 1 for the value head. Every draw comes from ``generator``.
+    """
+    gains = {"policy_head.weight": POLICY_HEAD_GAIN, "value_head.weight": VALUE_HEAD_GAIN}
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 1:
+                parameter.zero_()
+            else:
+                gain = gains.get(name, HIDDEN_GAIN)
+                nn.init.orthogonal_(parameter, gain, generator=generator)

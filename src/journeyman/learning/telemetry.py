@@ -1,0 +1,116 @@
+"""One update's figures under the names of telemetry 1.2.
+
+Legend: T steps, L lanes, E event kinds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from journeyman.learning.gae import Advantages
+from journeyman.learning.rollout import Rollout
+from journeyman.learning.update import UpdateFigures
+
+TELEMETRY_VERSION = "1.2"
+
+EVENT_COUNTS = {
+    "queue_conflict": "queue_conflict_events",
+    "shared_meal": "shared_meal_events",
+    "late_help": "late_help_events",
+    "shift_takeover": "shift_takeover_events",
+    "chat_success": "chat_success_events",
+    "chat_failure": "chat_failure_events",
+}
+"""Event of an environment -> metric; left out where an environment has no such event."""
+
+MetricValue = float | int | bool | str
+
+
+def update_metrics(
+    rollout: Rollout,
+    advantages: Advantages,
+    figures: UpdateFigures,
+    *,
+    event_names: Sequence[str],
+    learning_rate: float,
+) -> dict[str, MetricValue]:
+    """Returns what an update measured; counters of the run are the caller's to add.
+
+    Figures of minibatches are means over all of them. What is undefined (a correlation with
+    something constant, the return of no episode) is left out.
+    """
+    column = figures.column
+    entropies, norms, kls = column("entropy"), column("grad_norm"), column("kl_divergence")
+    metrics: dict[str, MetricValue] = {
+        "transitions": rollout.actions.size,
+        **{
+            name: float(column(name).mean())
+            for name in ("loss_policy", "loss_value", "loss_entropy", "loss_total")
+        },
+        "clip_fraction": float(column("clip_fraction").mean()),
+        "adv_mean": float(column("adv_mean").mean()),
+        "adv_std": float(column("adv_std").mean()),
+        "grad_norm": float(norms.mean()),
+        "kl_divergence": float(kls.mean()),
+        "lr": learning_rate,
+        "telemetry_version": TELEMETRY_VERSION,
+        "adv_zero_std_batches": int(column("adv_zero_std").sum()),
+        "adv_min_std": float(column("adv_std").min()),
+        "clip_triggered_minibatches": int((column("clip_fraction") > 0.0).sum()),
+        "clip_fraction_max": float(column("clip_fraction").max()),
+        "data_mode": "rollout",
+        "batch_entropy_mean": float(entropies.mean()),
+        "batch_entropy_std": float(entropies.std()),
+        "grad_norm_max": float(norms.max()),
+        "kl_divergence_max": float(kls.max()),
+        "rollout_ticks": len(rollout.actions),
+    }
+    optional = {
+        "reward_advantage_corr": correlation(rollout.rewards, advantages.advantages),
+        "explained_variance": explained_variance(rollout.values, advantages.returns),
+    }
+    if len(rollout.episode_returns):
+        optional["episode_return_mean"] = float(rollout.episode_returns.mean())
+    metrics |= {name: value for name, value in optional.items() if value is not None}
+    return metrics | event_metrics(rollout, event_names) | _watched_metrics(rollout)
+
+
+def event_metrics(rollout: Rollout, event_names: Sequence[str]) -> dict[str, MetricValue]:
+    """Returns counts and magnitudes of the rollout's events, as far as there are such events."""
+    sums = {name: float(total) for name, total in zip(event_names, rollout.events, strict=True)}
+    metrics: dict[str, MetricValue] = {
+        metric: round(sums[event]) for event, metric in EVENT_COUNTS.items() if event in sums
+    }
+    if "queue_conflict_intensity" in sums:
+        metrics["queue_conflict_intensity_sum"] = sums["queue_conflict_intensity"]
+    if "chat_quality" in sums and sums.get("chat_success", 0.0) > 0.0:
+        metrics["chat_quality_mean"] = sums["chat_quality"] / sums["chat_success"]
+    return metrics
+
+
+def _watched_metrics(rollout: Rollout) -> dict[str, MetricValue]:
+    """A lane's mean and maximum over the rollout, each averaged over lanes."""
+    metrics: dict[str, MetricValue] = {}
+    for name, values_TL in rollout.watched.items():
+        metrics[f"conflict.{name}_mean_avg"] = float(values_TL.mean(dtype=np.float64))
+        metrics[f"conflict.{name}_max_avg"] = float(values_TL.max(axis=0).mean(dtype=np.float64))
+    return metrics
+
+
+def explained_variance(values: NDArray[np.float32], returns: NDArray[np.float32]) -> float | None:
+    """Returns ``1 - Var(returns - values) / Var(returns)``; None where returns do not vary."""
+    variance = float(returns.var(dtype=np.float64))
+    if variance < 1e-12:
+        return None
+    return 1.0 - float((returns - values).var(dtype=np.float64)) / variance
+
+
+def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float | None:
+    """Returns Pearson's correlation in [-1, 1]; None where one side does not vary."""
+    x = first.ravel() - first.mean(dtype=np.float64)
+    y = second.ravel() - second.mean(dtype=np.float64)
+    scale = float(np.sqrt(np.square(x).mean() * np.square(y).mean()))
+    if scale < 1e-12:
+        return None
+    return float(np.clip((x * y).mean() / scale, -1.0, 1.0))

@@ -1,0 +1,283 @@
+"""The optimisation that follows a rollout.
+
+Legend: T steps, L lanes, B = T * L samples, M minibatches, K figures, F features, N actions.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from journeyman.errors import TrainingError
+from journeyman.learning.demonstrations import DemonstrationTensors
+from journeyman.learning.distributions import mask_bias
+from journeyman.learning.gae import Advantages
+from journeyman.learning.losses import imitation_loss, normalise_advantages, ppo_loss
+from journeyman.learning.network import ActorCritic
+from journeyman.learning.optimizers import clip_gradients, set_learning_rate
+from journeyman.learning.rollout import Rollout
+from journeyman.learning.tensors import as_tensor
+from journeyman.settings.strategy import PPOSettings
+
+FIGURES = (
+    "loss_policy",
+    "loss_value",
+    "loss_entropy",
+    "loss_total",
+    "loss_bc",
+    "entropy",
+    "clip_fraction",
+    "kl_divergence",
+    "kl_signed",
+    "adv_mean",
+    "adv_std",
+    "adv_zero_std",
+    "grad_norm",
+)
+"""What every minibatch reports, in this order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coefficients:
+    """What the schedules say for one update.
+
+    Attributes:
+        learning_rate: Adam's step size.
+        clip: range of the probability ratio.
+        entropy_coef: weight of the entropy bonus.
+        bc_weight: weight of the demonstrations' loss.
+        critic_only: the policy's weights stay as they are.
+    """
+
+    learning_rate: float
+    clip: float
+    entropy_coef: float
+    bc_weight: float = 0.0
+    critic_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PracticeBatch:
+    """A rollout as flat tensors on the network's device.
+
+    Attributes:
+        features: (B, F) float32.
+        grid: (B, C, h, w) uint8, or None.
+        bias: (B, N) float32 of ``mask_bias``, or None.
+        actions: (B,) int64.
+        columns: (4, B) float32: log-probabilities and values of the network that acted,
+            advantages, returns.
+    """
+
+    features: Tensor
+    grid: Tensor | None
+    bias: Tensor | None
+    actions: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, rollout: Rollout, advantages: Advantages, device: torch.device) -> "PracticeBatch":
+        """Flattens a rollout; on the CPU without copying what is large."""
+        size = rollout.actions.size
+        columns = np.stack(
+            [rollout.log_probs, rollout.values, advantages.advantages, advantages.returns]
+        )
+        grid, mask = rollout.grid, rollout.mask
+        return cls(
+            features=as_tensor(rollout.features.reshape(size, -1), device),
+            grid=None if grid is None else as_tensor(grid.reshape(size, *grid.shape[2:]), device),
+            bias=None if mask is None else mask_bias(as_tensor(mask.reshape(size, -1), device)),
+            actions=as_tensor(rollout.actions.reshape(size), device),
+            columns=as_tensor(columns.reshape(4, size), device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateFigures:
+    """What an update's minibatches reported.
+
+    Attributes:
+        table: (M, K) float32, a row for each minibatch of every epoch made, columns ``FIGURES``.
+        epochs: epochs made; fewer than asked for if ``target_kl`` was passed.
+        samples: samples learned from, counted once an epoch.
+        seconds: duration.
+    """
+
+    table: NDArray[np.float32]
+    epochs: int
+    samples: int
+    seconds: float
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Returns (M,) float64, one figure of every minibatch."""
+        return self.table[:, FIGURES.index(name)].astype(np.float64)
+
+
+def optimise(
+    network: ActorCritic,
+    optimizer: torch.optim.Optimizer,
+    batch: PracticeBatch,
+    settings: PPOSettings,
+    coefficients: Coefficients,
+    *,
+    minibatch_rng: np.random.Generator,
+    demonstrations: DemonstrationTensors | None = None,
+    demonstration_rng: np.random.Generator | None = None,
+) -> UpdateFigures:
+    """Runs the epochs of one update over one rollout.
+
+    Args:
+        network: changed in place.
+        optimizer: of this network's parameters.
+        batch: the rollout.
+        settings: epochs, minibatches and the constants of the loss.
+        coefficients: what the schedules say for this update.
+        minibatch_rng: draws a fresh permutation each epoch.
+        demonstrations: needed where ``bc_weight`` is above 0.
+        demonstration_rng: draws demonstrated rows, with replacement.
+
+    Raises:
+        TrainingError: a figure is not finite; the message names it, epoch and minibatch.
+    """
+    began = time.perf_counter()
+    set_learning_rate(optimizer, coefficients.learning_rate)
+    imitates = coefficients.bc_weight > 0.0 and not coefficients.critic_only
+    if settings.normalize_advantages == "batch":
+        batch.columns[2].copy_(normalise_advantages(batch.columns[2]).values)
+    tables = []
+    for epoch in range(settings.epochs):
+        order = torch.from_numpy(minibatch_rng.permutation(len(batch))).to(network.device)
+        columns = batch.columns.index_select(1, order)
+        actions = batch.actions.index_select(0, order)
+        rows = []
+        for start in range(0, len(batch), settings.minibatch_size):
+            part = slice(start, start + settings.minibatch_size)
+            shown = None
+            if imitates:
+                shown = draw(demonstrations, settings.demonstration_batch_size, demonstration_rng)
+            rows.append(
+                _step(
+                    network,
+                    optimizer,
+                    _Minibatch(batch, order[part], actions[part], columns[:, part]),
+                    shown,
+                    settings,
+                    coefficients,
+                )
+            )
+        table = torch.stack(rows).cpu().numpy()
+        _check_finite(table, epoch, demonstrations if imitates else None)
+        tables.append(table)
+        kl = float(table[:, FIGURES.index("kl_divergence")].mean())
+        if settings.target_kl is not None and kl > settings.target_kl:
+            break
+    return UpdateFigures(
+        table=np.concatenate(tables),
+        epochs=len(tables),
+        samples=len(batch) * len(tables),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def draw(
+    demonstrations: DemonstrationTensors | None, size: int, rng: np.random.Generator | None
+) -> DemonstrationTensors:
+    """Returns ``size`` demonstrated samples, drawn with replacement.
+
+    Raises:
+        ValueError: there is nothing to draw from or nothing to draw with.
+    """
+    if demonstrations is None or rng is None:
+        raise ValueError("bc_weight is above 0, but no demonstrations or no generator was given")
+    rows = torch.from_numpy(rng.integers(0, len(demonstrations), size))
+    return demonstrations.take(rows.to(demonstrations.actions.device))
+
+
+class _Minibatch:
+    """Rows of a practice batch, gathered."""
+
+    def __init__(
+        self, batch: PracticeBatch, rows: Tensor, actions: Tensor, columns: Tensor
+    ) -> None:
+        self.features = batch.features.index_select(0, rows)
+        self.grid = None if batch.grid is None else batch.grid.index_select(0, rows)
+        self.bias = None if batch.bias is None else batch.bias.index_select(0, rows)
+        self.actions = actions
+        self.old_log_probs, self.old_values, self.advantages, self.returns = columns.unbind(0)
+
+
+def _step(
+    network: ActorCritic,
+    optimizer: torch.optim.Optimizer,
+    minibatch: _Minibatch,
+    shown: DemonstrationTensors | None,
+    settings: PPOSettings,
+    coefficients: Coefficients,
+) -> Tensor:
+    """One gradient step; returns ``FIGURES`` as a tensor (K,), so that nothing waits."""
+    advantages = normalise_advantages(
+        minibatch.advantages, apply=settings.normalize_advantages == "minibatch"
+    )
+    critic_only = coefficients.critic_only
+    logits, values = network(minibatch.features, minibatch.grid, critic_only=critic_only)
+    parts = ppo_loss(
+        logits,
+        minibatch.bias,
+        values,
+        actions=minibatch.actions,
+        old_log_probs=minibatch.old_log_probs,
+        advantages=advantages.values,
+        returns=minibatch.returns,
+        old_values=minibatch.old_values,
+        clip=coefficients.clip,
+        value_clip=settings.value_clip,
+        value_coef=settings.value_coef,
+        entropy_coef=coefficients.entropy_coef,
+        critic_only=critic_only,
+    )
+    total, imitation = parts.total, torch.zeros_like(parts.total)
+    if shown is not None:
+        shown_logits = network.logits(shown.features, shown.grid)
+        imitation = imitation_loss(shown_logits, shown.bias, shown.actions, shown.weights).loss
+        total = total + coefficients.bc_weight * imitation
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(total)
+    norm = clip_gradients(network, settings.max_grad_norm)
+    optimizer.step()
+    figures = (
+        parts.surrogate.loss,
+        parts.value,
+        -parts.entropy,
+        total,
+        imitation,
+        parts.entropy,
+        parts.surrogate.clip_fraction,
+        parts.surrogate.kl,
+        parts.surrogate.kl_signed,
+        advantages.mean,
+        advantages.std,
+        advantages.flat.float(),
+        norm,
+    )
+    return torch.stack([figure.detach() for figure in figures])
+
+
+def _check_finite(
+    table: NDArray[np.float32], epoch: int, demonstrations: DemonstrationTensors | None
+) -> None:
+    bad = np.argwhere(~np.isfinite(table))
+    if len(bad):
+        minibatch, figure = bad[0]
+        dataset = "rollout"
+        if demonstrations is not None and FIGURES[figure] == "loss_bc":
+            dataset = demonstrations.label
+        raise TrainingError(
+            f"{FIGURES[figure]} is {table[minibatch, figure]} "
+            f"(dataset {dataset}, epoch {epoch + 1}, minibatch {minibatch + 1})"
+        )

@@ -1,0 +1,321 @@
+"""Apprenticeship: behaviour cloning of demonstrations, judged on trajectories held out."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from journeyman.checkpoint import Checkpoint
+from journeyman.context import TrainingContext
+from journeyman.data.trajectory import Demonstrations
+from journeyman.env.protocol import LaneSpec
+from journeyman.errors import UserError
+from journeyman.learning.bc import (
+    EpochFigures,
+    HeldOutFigures,
+    class_weights,
+    confusion_matrix,
+    held_out_figures,
+    majority_accuracy,
+    per_action_figures,
+    train_epoch,
+)
+from journeyman.learning.demonstrations import (
+    DemonstrationTensors,
+    check_demonstrations,
+    split_rows,
+)
+from journeyman.learning.devices import resolve_device
+from journeyman.learning.network import ActorCritic
+from journeyman.learning.normalization import RunningMoments
+from journeyman.learning.optimizers import (
+    adamw,
+    optimizer_arrays,
+    restore_optimizer,
+    set_learning_rate,
+)
+from journeyman.learning.policy import (
+    load_weights,
+    network_from_checkpoint,
+    require_same_spec,
+    weights,
+)
+from journeyman.learning.practice import finished_schedule, restore_streams
+from journeyman.policies.numpy_actor_critic import Whitening
+from journeyman.results import BCTrainingResult
+from journeyman.settings.schedule import Scheduled, value_at
+from journeyman.settings.strategy import BCSettings
+from journeyman.strategies.base import StageOutcome
+
+
+def train_bc(
+    context: TrainingContext,
+    start: Checkpoint,
+    settings: BCSettings,
+    *,
+    epochs: int | None = None,
+    bc_weight: Scheduled = 1.0,
+) -> StageOutcome:
+    """Imitates the run's demonstrations; the best epoch's weights are kept.
+
+    Args:
+        context: the run's surroundings.
+        start: where to go on from, also in the middle of a stage.
+        settings: of behaviour cloning.
+        epochs: length of the stage; None: ``settings.epochs``.
+        bc_weight: multiplies the step size over the stage (AdamW does not notice the scale of
+            a loss, so weighting the loss alone would do nothing).
+
+    Raises:
+        UserError: the policy and the demonstrations do not fit together, nothing can be held
+            out, no held-out step has a real choice, or the device is absent.
+        TrainingError: something was not finite, naming it, the epoch and the minibatch.
+    """
+    began = time.perf_counter()
+    require_same_spec(start, context.lane_spec)
+    torch.set_num_threads(context.settings.runtime.torch_threads)
+    device = resolve_device(context.settings.runtime.device)
+    restore_streams(context.seeds, start, ("minibatch",))
+    network = network_from_checkpoint(start, device)
+    optimizer = adamw(network, settings.learning_rate, settings.weight_decay)
+    restore_optimizer(optimizer, network, start.part("bc_optimizer"))
+    lesson = _Lesson.prepare(context, start, settings, network)
+    course = _Course.of(start)
+    best = start.part("bc_best")
+    counters = dict(start.state["counters"])
+    count = settings.epochs if epochs is None else epochs
+
+    while course.done < count and not course.exhausted(settings.patience):
+        context.should_stop()
+        epoch_began = time.perf_counter()
+        learning_rate = settings.learning_rate * value_at(bc_weight, course.done, count)
+        set_learning_rate(optimizer, learning_rate)
+        trained = train_epoch(
+            network,
+            optimizer,
+            lesson.train,
+            settings,
+            rng=context.seeds["minibatch"],
+            epoch=course.done + 1,
+        )
+        held_out = held_out_figures(
+            network, lesson.held_out, lesson.decisions, epoch=course.done + 1
+        )
+        course = course.after(trained, held_out)
+        if course.best_epoch == course.done:
+            best = weights(network)
+        counters["bc_epochs"] += 1
+        seconds = time.perf_counter() - epoch_began
+        _emit(context, trained, held_out, learning_rate, len(lesson.train) / seconds, counters)
+        if course.done % context.settings.checkpoint.every == 0 and course.done < count:
+            parts = _parts(network, optimizer, lesson) | {"bc_best": best}
+            context.save(_checkpoint(context, start, parts, counters, course))
+
+    load_weights(network, best)
+    checkpoint = _checkpoint(context, start, _parts(network, optimizer, lesson), counters, None)
+    result = lesson.result(
+        network,
+        course,
+        settings,
+        device=str(device),
+        seconds=time.perf_counter() - began,
+        digest=checkpoint.digest("policy"),
+    )
+    return StageOutcome(result=result, checkpoint=checkpoint)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """How far a bc stage has come; JSON-able, so that it can be resumed in the middle."""
+
+    done: int = 0
+    best_epoch: int = 0
+    best_loss: float | None = None
+    loss: float = 0.0
+    accuracy: float = 0.0
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "_Course":
+        schedule = checkpoint.state.get("schedule", {})
+        if schedule.get("stage_update", 0) == 0 or "imitation" not in schedule:
+            return cls()
+        return cls(**schedule["imitation"])
+
+    def exhausted(self, patience: int) -> bool:
+        return patience > 0 and self.done - self.best_epoch >= patience
+
+    def after(self, trained: EpochFigures, held_out: HeldOutFigures) -> "_Course":
+        course = replace(self, done=self.done + 1, loss=trained.loss, accuracy=trained.accuracy)
+        if self.best_loss is None or held_out.loss < self.best_loss:
+            course = replace(course, best_epoch=course.done, best_loss=held_out.loss)
+        return course
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lesson:
+    """The demonstrations, split and as the policy sees them."""
+
+    spec: LaneSpec
+    train: DemonstrationTensors
+    held_out: DemonstrationTensors
+    decisions: NDArray[np.bool_]
+    """Of the held-out samples."""
+    train_decisions: NDArray[np.bool_]
+    normalizer: Mapping[str, NDArray[Any]]
+    """The checkpoint's ``normalizer`` part, with feature statistics if the policy whitens."""
+    val_fraction: float
+
+    @classmethod
+    def prepare(
+        cls,
+        context: TrainingContext,
+        start: Checkpoint,
+        settings: BCSettings,
+        network: ActorCritic,
+    ) -> "_Lesson":
+        demonstrations, spec = context.demonstrations(), context.lane_spec
+        check_demonstrations(demonstrations, spec)
+        rows = split_rows(demonstrations, settings.val_fraction, context.seeds.integer("split"))
+        decisions = demonstrations.decisions()
+        if not decisions[rows[1]].any():
+            raise UserError(
+                f"demonstrations {demonstrations.label}: no held-out step has a real choice "
+                "(the mask allows only forced actions), so accuracy means nothing; "
+                "hold out more or capture longer"
+            )
+        normalizer = _statistics(context, start, demonstrations, rows[0])
+        whitening = Whitening.from_part(normalizer)
+        train, held_out = (
+            DemonstrationTensors.from_rows(
+                demonstrations, part, needs_map=network.needs_map, device=network.device
+            ).whitened(whitening)
+            for part in rows
+        )
+        if settings.class_weighting == "inverse_frequency":
+            by_action = class_weights(train.actions.cpu().numpy(), len(spec.action_names))
+            rarity = torch.from_numpy(by_action).to(network.device)[train.actions]
+            train = replace(train, weights=train.weights * rarity)
+        return cls(
+            spec=spec,
+            train=train,
+            held_out=held_out,
+            decisions=decisions[rows[1]],
+            train_decisions=decisions[rows[0]],
+            normalizer=normalizer,
+            val_fraction=settings.val_fraction,
+        )
+
+    def result(
+        self,
+        network: ActorCritic,
+        course: _Course,
+        settings: BCSettings,
+        *,
+        device: str,
+        seconds: float,
+        digest: str,
+    ) -> BCTrainingResult:
+        """Judges the kept weights."""
+        best = held_out_figures(network, self.held_out, self.decisions, epoch=course.best_epoch)
+        names = self.spec.action_names
+        train_actions = self.train.actions.cpu().numpy()
+        actions = self.held_out.actions.cpu().numpy()
+        decided = actions[self.decisions]
+        confusion = confusion_matrix(decided, best.predicted[self.decisions], len(names))
+        majority_decision = majority_accuracy(train_actions[self.train_decisions], decided)
+        histogram = np.bincount(train_actions, minlength=len(names)).tolist()
+        return BCTrainingResult(
+            manifest=None,
+            accuracy=course.accuracy,
+            loss=course.loss,
+            val_accuracy=best.accuracy,
+            val_decision_accuracy=best.decision_accuracy,
+            val_loss=best.loss,
+            majority_accuracy=majority_accuracy(train_actions, actions),
+            majority_decision_accuracy=majority_decision,
+            accuracy_over_majority=best.decision_accuracy - majority_decision,
+            per_action=per_action_figures(confusion, names),
+            confusion=tuple(tuple(row) for row in confusion.tolist()),
+            learning_rate=settings.learning_rate,
+            batch_size=settings.batch_size,
+            epochs=course.done,
+            best_epoch=course.best_epoch,
+            weight_decay=settings.weight_decay,
+            device=device,
+            duration_sec=seconds,
+            samples=len(self.train),
+            val_samples=len(self.held_out),
+            action_histogram=dict(zip(names, histogram, strict=True)),
+            weights_digest=digest,
+        )
+
+
+def _statistics(
+    context: TrainingContext,
+    start: Checkpoint,
+    demonstrations: Demonstrations,
+    rows: NDArray[np.int64],
+) -> dict[str, NDArray[Any]]:
+    """Returns the ``normalizer`` part: feature statistics are fitted if practice will whiten.
+
+    Practice goes on from the weights learned here, so both must see the same features.
+    """
+    part = start.part("normalizer")
+    ppo = context.settings.ppo()
+    if ppo is None or not ppo.normalize_features or "feature_count" in part:
+        return part
+    moments = RunningMoments(len(context.lane_spec.feature_names))
+    moments.update(demonstrations.features[rows])
+    return {**part, **moments.arrays("feature")}
+
+
+def _emit(
+    context: TrainingContext,
+    trained: EpochFigures,
+    held_out: HeldOutFigures,
+    learning_rate: float,
+    samples_per_sec: float,
+    counters: Mapping[str, int],
+) -> None:
+    metrics = {
+        "loss": trained.loss,
+        "accuracy": trained.accuracy,
+        "grad_norm": trained.grad_norm,
+        "val_loss": held_out.loss,
+        "val_accuracy": held_out.accuracy,
+        "val_decision_accuracy": held_out.decision_accuracy,
+        "lr": learning_rate,
+        "samples_per_sec": samples_per_sec,
+    }
+    context.emit("bc", metrics, counters["bc_epochs"])
+
+
+def _parts(
+    network: ActorCritic, optimizer: torch.optim.Optimizer, lesson: _Lesson
+) -> dict[str, Mapping[str, NDArray[Any]]]:
+    return {
+        "policy": weights(network),
+        "bc_optimizer": optimizer_arrays(optimizer, network),
+        "bc_best": {},
+        "normalizer": lesson.normalizer,
+    }
+
+
+def _checkpoint(
+    context: TrainingContext,
+    start: Checkpoint,
+    parts: Mapping[str, Mapping[str, NDArray[Any]]],
+    counters: Mapping[str, int],
+    course: _Course | None,
+) -> Checkpoint:
+    """Returns the state after an epoch; without a course, between stages."""
+    schedule = finished_schedule(start)
+    if course is not None:
+        schedule |= {"stage_update": course.done, "imitation": asdict(course)}
+    return start.with_parts(
+        parts, generators=context.seeds.state(), counters=dict(counters), schedule=schedule
+    )
