@@ -169,6 +169,14 @@ def _metadata_problems(
         problems.append("action_lookup: must map action names to whole numbers")
     elif len(set(lookup.values())) != len(lookup) or min(lookup.values(), default=0) < 0:
         problems.append("action_lookup: two names share an id, or an id is negative")
+    forced = metadata.get("forced_actions", [])
+    if not isinstance(forced, list) or not all(type(number) is int for number in forced):
+        problems.append("forced_actions: must be a list of action ids")
+    problems += [
+        f"{key}: must be text"
+        for key in ("env_id", "group", "policy", "agent_id")
+        if not isinstance(metadata.get(key, ""), str | int)
+    ]
     if not isinstance(metadata.get("metrics", {}), dict):
         problems.append("metrics: must map names to numbers")
     return problems

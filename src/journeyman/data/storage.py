@@ -111,14 +111,17 @@ def load_trajectory(npz_path: Path) -> Trajectory:
     return trajectories[0]
 
 
-def load_samples(npz_path: Path, *, sha256: str | None = None) -> list[Trajectory]:
+def load_samples(
+    npz_path: Path, *, sidecar: Path | None = None, sha256: str | None = None
+) -> list[Trajectory]:
     """Reads the trajectories of one file: one lane, or all lanes of a shard.
 
     Older captures are read too: ``(F,)`` and ``(C, H, W)`` where T is 1, ``dones`` without
     ``terminated`` and ``truncated``, log-probabilities all 0 where none were known.
 
     Args:
-        npz_path: the npz; its sidecar lies beside it.
+        npz_path: the npz.
+        sidecar: its JSON; None: the file of the same name beside it.
         sha256: what the file must hash to; also checked against the sidecar's own.
 
     Raises:
@@ -128,18 +131,18 @@ def load_samples(npz_path: Path, *, sha256: str | None = None) -> list[Trajector
         payload = npz_path.read_bytes()
     except OSError as error:
         raise UserError(f"{npz_path}: cannot be read ({error.strerror})") from error
-    sidecar = _read_sidecar(npz_path.with_suffix(".json"))
+    about = _read_sidecar(sidecar or npz_path.with_suffix(".json"))
     found = hashlib.sha256(payload).hexdigest()
-    for expected, where in ((sha256, "the manifest"), (sidecar.get("sha256"), "the sidecar")):
+    for expected, where in ((sha256, "the manifest"), (about.get("sha256"), "the sidecar")):
         if expected is not None and expected != found:
             raise UserError(
                 f"{npz_path}: SHA-256 is {found[:12]}..., {where} says {str(expected)[:12]}..."
             )
     arrays = _read_arrays(npz_path, payload)
     try:
-        if sidecar.get("layout") != "shard":
-            return [_trajectory(arrays, sidecar)]
-        return [_trajectory(*lane) for lane in _lanes(arrays, sidecar)]
+        if about.get("layout") != "shard":
+            return [_trajectory(arrays, about)]
+        return _shard(arrays, about)
     except UserError as error:
         raise UserError([f"{npz_path}: {problem}" for problem in error.problems]) from error
 
@@ -195,6 +198,18 @@ def _refusal(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str | None:
     if math.prod(shape) * dtype.itemsize > member.file_size:
         return f"claims shape {shape}, more than the file holds"
     return None
+
+
+def _shard(arrays: Mapping[str, NDArray[Any]], sidecar: dict[str, Any]) -> list[Trajectory]:
+    trajectories, problems = [], []
+    for k, (lane_arrays, lane_sidecar) in enumerate(_lanes(arrays, sidecar)):
+        try:
+            trajectories.append(_trajectory(lane_arrays, lane_sidecar))
+        except UserError as error:
+            problems += [f"lane {k}: {problem}" for problem in error.problems]
+    if problems:
+        raise UserError(problems)
+    return trajectories
 
 
 def _lanes(

@@ -36,6 +36,9 @@ ARRAY_NAMES = (
 )
 """The arrays of a trajectory, in the order they enter its digest."""
 
+CONFLICT_FEATURES = ("rivalry_max", "rivalry_avoid_count")
+"""Features of the town that batch summaries report."""
+
 Split = Literal["", "train", "val"]
 """Which side of the held-out split a manifest asks for; empty: whichever is drawn."""
 
@@ -150,6 +153,10 @@ class Trajectory:
                 found.append(f"actions {sorted(unnamed)[:10]} have no name in the sidecar")
         if "feature_names" not in self.metadata:
             found.append("the sidecar has no feature_names: they are numbered")
+        if "variant" in self.metadata or str(self.metadata.get("env_id")).startswith("town"):
+            lacking = [name for name in CONFLICT_FEATURES if name not in self.feature_names]
+            if lacking:
+                found.append(f"town data without {lacking}: there are no conflict figures")
         dropped = sorted(set(self.metadata.get("metrics", {})) - set(self.metrics))
         if dropped:
             found.append(f"metrics {dropped[:10]} are no finite numbers: left out")
