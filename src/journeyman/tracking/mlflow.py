@@ -20,7 +20,7 @@ from journeyman.settings.tracking import MlflowSettings
 from journeyman.tracking import spool, sqlite
 from journeyman.tracking.address import StoreAddress, check_database, resolve_address
 from journeyman.tracking.delivery import MAX_METRICS_PER_CALL, THREAD_NAME, Delivery
-from journeyman.tracking.identity import RUN_FILE_NAME, RunIdentity
+from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.operations import (
     EndRun,
     OpenRun,
@@ -108,9 +108,9 @@ class MlflowTracker:
             check_database(self._address)
             sqlite.tune(self._address.database)
         try:
-            with _store_errors(self._address):
-                client, self._experiment_id = _open(self._address, run.experiment)
-                store = _MlflowStore(client, self._experiment_id)
+            with store_errors(self._address):
+                client, self._experiment_id = open_client(self._address, run.experiment)
+                store = MlflowStore(client, self._experiment_id)
                 self._job = self._reopen(client, store, run) or self._create(client, store, run)
         except BaseException:
             if self._address.database is not None:
@@ -195,7 +195,7 @@ class MlflowTracker:
             raise RuntimeError("the tracker was not started, or is finished")
         return self._delivery
 
-    def _create(self, client: Any, store: "_MlflowStore", run: RunInfo) -> RunReference:
+    def _create(self, client: Any, store: "MlflowStore", run: RunInfo) -> RunReference:
         params, left_out = storable_params(run.params)
         tags = {**user_tags(), **job_tags(run), **left_out}
         name = self._settings.run_name or run.name
@@ -205,7 +205,7 @@ class MlflowTracker:
         identity.write(run.run_dir)
         return job
 
-    def _reopen(self, client: Any, store: "_MlflowStore", run: RunInfo) -> RunReference | None:
+    def _reopen(self, client: Any, store: "MlflowStore", run: RunInfo) -> RunReference | None:
         identity = RunIdentity.read(run.run_dir)
         if identity is None or identity.tracking_uri != self._address.shown:
             return None
@@ -226,7 +226,7 @@ class MlflowTracker:
         return job
 
 
-class _MlflowStore:
+class MlflowStore:
     """Carries operations out with MLflow's client."""
 
     def __init__(self, client: Any, experiment_id: str) -> None:
@@ -277,38 +277,7 @@ class _MlflowStore:
         self._client.set_terminated(operation.run.opened_id, operation.status, operation.timestamp)
 
 
-def deliver_spool(run_dir: Path, *, uri: str | None, outputs: Path) -> int:
-    """Delivers what a finished run could not, and removes its spool.
-
-    Args:
-        run_dir: folder of the run.
-        uri: ``tracking.uri`` of the run.
-        outputs: absolute outputs folder of the run.
-
-    Returns:
-        How many operations were delivered; 0 where there is no spool.
-
-    Raises:
-        UserError: the spool is meant for another store, or the store still takes nothing.
-    """
-    meant_for = spool.spooled_uri(run_dir)
-    if meant_for is None:
-        return 0
-    address = resolve_address(uri, outputs)
-    if meant_for != address.shown:
-        raise UserError(
-            f"the spool of {run_dir} is meant for {meant_for}, not {address.shown}; "
-            f"set tracking.uri or MLFLOW_TRACKING_URI to it"
-        )
-    identity = RunIdentity.read(run_dir)
-    if identity is None:
-        raise UserError(f"{run_dir} has a spool but no {RUN_FILE_NAME}; it cannot be delivered")
-    with _store_errors(address):
-        client, _ = _open(address, None)
-        return spool.deliver(run_dir, _MlflowStore(client, identity.experiment_id))
-
-
-def _open(address: StoreAddress, experiment: str | None) -> tuple[Any, str]:
+def open_client(address: StoreAddress, experiment: str | None) -> tuple[Any, str]:
     """Returns a client, and the id of the experiment, created if it is new."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -349,7 +318,7 @@ def _experiment(client: Any, address: StoreAddress, name: str) -> str:
 
 
 @contextmanager
-def _store_errors(address: StoreAddress) -> Iterator[None]:
+def store_errors(address: StoreAddress) -> Iterator[None]:
     """Turns what a store raises on opening into the user's error."""
     try:
         yield

@@ -1,0 +1,231 @@
+"""The queue and its thread, against stores that fail in every way."""
+
+import threading
+import time
+
+import pytest
+
+from journeyman.tracking.delivery import Delivery
+from journeyman.tracking.operations import (
+    EndRun,
+    OpenRun,
+    Points,
+    RunReference,
+    SetTags,
+    StoreArtifact,
+    from_line,
+    to_line,
+)
+from journeyman.tracking.spool import deliver, spooled_uri, write_spool
+
+
+class MemoryStore:
+    """Takes operations into lists; `fails` says which calls raise instead."""
+
+    def __init__(self, fails=lambda call: False):
+        self.fails = fails
+        self.calls = 0
+        self.batches = []
+        self.done = []
+
+    def _take(self, what):
+        self.calls += 1
+        if self.fails(self.calls):
+            raise ConnectionError("away")
+        self.done.append(what)
+
+    def log_points(self, run, points):
+        self._take(("points", run.opened_id))
+        self.batches.append([pair for each in points for pair in each.metrics])
+
+    def open_run(self, operation):
+        self._take(("open", operation.name))
+        operation.run.run_id = f"id of {operation.name}"
+
+    def set_tags(self, operation):
+        self._take(("tags", operation.tags))
+
+    def store_artifact(self, operation):
+        self._take(("artifact", operation.path))
+
+    def end_run(self, operation):
+        self._take(("end", operation.status))
+
+
+def start(store, **changes):
+    values = {"name": "the store", "flush_seconds": 60.0, "flush_metrics": 1000}
+    return Delivery(store, **{**values, **changes})
+
+
+def points(run, step, count=1):
+    return Points(run, 1000 + step, step, [(f"m{index}", float(step)) for index in range(count)])
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 5.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+JOB = RunReference("job", "id of job")
+
+
+def test_nothing_is_sent_before_it_is_due_and_all_at_the_end():
+    store = MemoryStore()
+    delivery = start(store)
+    for step in range(5):
+        delivery.put(points(JOB, step))
+    time.sleep(0.1)
+    assert store.calls == 0
+    assert delivery.close(patience_seconds=5.0) == []
+    assert store.batches == [[("m0", float(step)) for step in range(5)]]
+
+
+def test_a_full_buffer_is_sent_at_once():
+    store = MemoryStore()
+    delivery = start(store, flush_metrics=100)
+    for step in range(5):
+        delivery.put(points(JOB, step, count=20))  # the fifth call makes it 100 values
+    wait_for(lambda: store.batches)
+    assert len(store.batches[0]) == 100
+    delivery.close(patience_seconds=5.0)
+
+
+def test_an_old_buffer_is_sent():
+    store = MemoryStore()
+    delivery = start(store, flush_seconds=0.05)
+    delivery.put(points(JOB, 1))
+    wait_for(lambda: store.batches)
+    delivery.close(patience_seconds=5.0)
+
+
+def test_calls_hold_at_most_a_thousand_values_and_never_mix_runs():
+    store = MemoryStore()
+    delivery = start(store)
+    other = RunReference("other", "id of other")
+    for step in range(60):
+        delivery.put(points(JOB, step, count=20))
+    delivery.put(points(other, 0))
+    delivery.put(points(JOB, 60))
+    delivery.close(patience_seconds=5.0)
+    # 60 x 20 = 1200 values: 50 calls of 20 make 1000, 10 remain. (The 1000th value may send the
+    # first thousand early, which changes nothing here.)
+    assert [len(batch) for batch in store.batches] == [1000, 200, 1, 1]
+    assert store.done[2:] == [("points", "id of other"), ("points", "id of job")]
+
+
+def test_an_outage_delays_and_neither_loses_nor_repeats(monkeypatch):
+    monkeypatch.setattr("journeyman.tracking.delivery.FIRST_RETRY_SECONDS", 0.01)
+    store = MemoryStore(fails=lambda call: call % 3 != 0)  # two of three calls fail
+    delivery = start(store, flush_metrics=1)
+    stage = RunReference("stage")
+    delivery.put(OpenRun(stage, "00-bc", {}, {}, 0))
+    for step in range(20):
+        delivery.put(points(stage if step % 2 else JOB, step))
+    delivery.put(EndRun(stage, "FINISHED", 0))
+    assert delivery.close(patience_seconds=5.0) == []
+    assert [batch[0][1] for batch in store.batches] == [float(step) for step in range(20)]
+    assert store.done[0] == ("open", "00-bc")
+    assert store.done[2] == ("points", "id of 00-bc")
+    assert store.done[-1] == ("end", "FINISHED")
+
+
+def test_the_end_is_bounded_and_hands_back_what_is_left():
+    delivery = start(MemoryStore(fails=lambda call: True))
+    queued = [points(JOB, step) for step in range(3)]
+    for operation in queued:
+        delivery.put(operation)
+    began = time.monotonic()
+    assert delivery.close(patience_seconds=0.3) == queued
+    assert 0.3 <= time.monotonic() - began < 2.0
+
+
+def test_the_end_is_bounded_when_a_call_hangs():
+    released = threading.Event()
+
+    class Hanging(MemoryStore):
+        def log_points(self, run, points):
+            released.wait(10.0)
+
+    delivery = start(Hanging())
+    operation = points(JOB, 1)
+    delivery.put(operation)
+    assert delivery.close(patience_seconds=0.2) == [operation]
+    released.set()
+
+
+def test_a_slow_store_is_given_its_time():
+    class Slow(MemoryStore):
+        def set_tags(self, operation):
+            time.sleep(0.1)
+            super().set_tags(operation)
+
+    store = Slow()
+    delivery = start(store)
+    for number in range(8):
+        delivery.put(SetTags(JOB, {"n": str(number)}))
+    # 0.8 s of work with a patience of 0.3 s: progress is what counts.
+    assert delivery.close(patience_seconds=0.3) == []
+    assert len(store.done) == 8
+
+
+def test_an_artifact_is_settled_by_success_and_by_failure():
+    for fails in (False, True):
+        delivery = start(MemoryStore(fails=lambda call, fails=fails: fails))
+        operation = StoreArtifact(JOB, "report.html", "")
+        delivery.put(operation, urgent=True)
+        assert operation.settled.wait(5.0)
+        assert bool(delivery.close(patience_seconds=0.1)) is fails
+
+
+def test_an_outage_is_told_once_and_its_end_too(caplog, monkeypatch):
+    monkeypatch.setattr("journeyman.tracking.delivery.FIRST_RETRY_SECONDS", 0.01)
+    store = MemoryStore(fails=lambda call: call <= 3)
+    with caplog.at_level("INFO"):
+        delivery = start(store)
+        delivery.put(points(JOB, 1))
+        delivery.close(patience_seconds=5.0)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "the store does not take metrics (away)" in caplog.text
+
+
+def operations():
+    stage = RunReference("stage")
+    return [
+        Points(JOB, 5, 1, [("ppo/loss", 0.1)]),
+        OpenRun(stage, "00-bc", {"kind": "stage"}, {"epochs": "2"}, 6),
+        Points(stage, 7, 0, [("loss", 0.2)]),
+        StoreArtifact(JOB, "/a/report.html", "reports"),
+        EndRun(stage, "FINISHED", 8),
+    ]
+
+
+def test_a_spooled_operation_comes_back_as_it_was():
+    runs = {}
+    lines = [to_line(operation) for operation in operations()]
+    again = [from_line(line, runs) for line in lines]
+    assert [to_line(operation) for operation in again] == lines
+    assert again[1].run is again[2].run is again[4].run
+    assert again[0].metrics == [("ppo/loss", 0.1)]
+
+
+def test_a_spool_that_fails_halfway_goes_on_where_it_stopped(tmp_path):
+    write_spool(tmp_path, "sqlite:////a.db", operations()[:2])
+    path = write_spool(tmp_path, "sqlite:////a.db", [])
+    path.unlink()
+    write_spool(tmp_path, "sqlite:////a.db", operations())
+    assert spooled_uri(tmp_path) == "sqlite:////a.db"
+    store = MemoryStore(fails=lambda call: call == 4)
+    with pytest.raises(ConnectionError):
+        deliver(tmp_path, store)
+    assert deliver(tmp_path, store) == 2
+    # The stage was opened once, though its operations went in two tries.
+    assert store.done == [
+        ("points", "id of job"),
+        ("open", "00-bc"),
+        ("points", "id of 00-bc"),
+        ("artifact", "/a/report.html"),
+        ("end", "FINISHED"),
+    ]
+    assert spooled_uri(tmp_path) is None

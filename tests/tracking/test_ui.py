@@ -1,0 +1,117 @@
+"""MLflow's page: what is refused, and a real server started and stopped."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from journeyman.errors import UserError
+from journeyman.tracking.protocol import RunStatus
+from journeyman.tracking.ui import chart_link, serve_ui
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_link_leads_to_the_charts():
+    assert chart_link(5000, "7") == (
+        "http://127.0.0.1:5000/#/experiments/7/runs"
+        "?workflowType=machine_learning&compareRunsMode=CHART"
+    )
+
+
+def test_no_database_and_a_busy_port_are_the_users_to_mend(tmp_path):
+    with pytest.raises(UserError, match=r"no MLflow database .*mlflow\.db yet"):
+        serve_ui(tmp_path, port=free_port(), experiment=None)
+    (tmp_path / "mlflow.db").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"port {port} cannot be used"):
+            serve_ui(tmp_path, port=port, experiment=None)
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from journeyman.errors import UserError
+from journeyman.tracking.ui import serve_ui
+try:
+    serve_ui(Path(sys.argv[1]), port=int(sys.argv[2]), experiment=sys.argv[3] or None)
+except UserError as error:
+    print(error)
+    sys.exit(2)
+"""
+
+
+def serve(outputs, port, experiment):
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", SERVE, str(outputs), str(port), experiment],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def answers(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+            return True
+    except urllib.error.URLError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_page_is_served_and_closed_with_all_its_processes(
+    number, tracker, run_info, outputs, tmp_path
+):
+    report = tmp_path / "report.html"
+    report.write_text("<p>done</p>")
+    tracker.start(run_info())
+    tracker.artifact(report)
+    tracker.finish(RunStatus.FINISHED)
+    port = free_port()
+    began = time.perf_counter()
+    process = serve(outputs, port, "")
+    line = process.stdout.readline()
+    print(f"{time.perf_counter() - began:.1f} s until the link was printed")
+    # without a name: the experiment of the last run
+    assert line == f"The curves: {chart_link(port, tracker.experiment_id)}\n"
+    assert process.stdout.readline() == "Ctrl-C ends it.\n"
+    page = f"http://127.0.0.1:{port}"
+    with urllib.request.urlopen(f"{page}/", timeout=10) as answer:
+        assert b"<html" in answer.read()
+    # artifacts of the embedded store are served
+    with urllib.request.urlopen(
+        f"{page}/get-artifact?path=report.html&run_uuid={tracker.run_id}", timeout=10
+    ) as answer:
+        assert answer.read() == b"<p>done</p>"
+    os.kill(process.pid, number)
+    rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert rest == "The page is closed; nothing was changed.\n"
+    assert not answers(port)
+
+
+@pytest.mark.slow
+def test_an_unknown_experiment_ends_the_server_again(tracker, run_info, outputs):
+    tracker.start(run_info())
+    tracker.finish(RunStatus.FINISHED)
+    port = free_port()
+    process = serve(outputs, port, "no such experiment")
+    text, _ = process.communicate(timeout=60)
+    assert re.search("there is no experiment 'no such experiment'", text)
+    assert process.returncode == 2
+    assert not answers(port)
