@@ -20,23 +20,18 @@ from journeyman.settings.guardrails import GuardrailSettings
 EVALUATION = EvaluationSettings(
     episodes=4, deterministic=False, social_stage="C1", confidence=0.95, bootstrap_resamples=500
 )
+RATE = {
+    "enabled": True,
+    "on_trip": "hold",
+    "tolerance": 0.15,
+    "min_scale": 1.0,
+    "direction": "increase",
+}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "bc_accuracy": {"enabled": True, "on_trip": "stop", "threshold": 0.9},
     "loss": {"enabled": True, "on_trip": "hold", "tolerance": 0.1},
-    "queue_events": {
-        "enabled": True,
-        "on_trip": "hold",
-        "tolerance": 0.15,
-        "min_scale": 1.0,
-        "direction": "increase",
-    },
-    "queue_intensity": {
-        "enabled": True,
-        "on_trip": "hold",
-        "tolerance": 0.15,
-        "min_scale": 1.0,
-        "direction": "increase",
-    },
+    "queue_events": RATE,
+    "queue_intensity": RATE,
     "episode_return": {"enabled": True, "on_trip": "rollback", "margin": 0.05},
     "health": {
         "enabled": True,
@@ -140,12 +135,13 @@ def check(
     before: EvaluationResult | None = None,
     *,
     ppo_loss: float | None = 1.0,
+    trained: bool = True,
     telemetry: list[dict[str, float]] | None = None,
     **changes: dict[str, Any],
 ) -> dict[str, GuardrailReading]:
     readings = check_guardrails(
         settings(**changes),
-        baseline=Baseline(evaluation=before or evaluation(), ppo_loss=ppo_loss),
+        baseline=Baseline(evaluation=before or evaluation(), ppo_loss=ppo_loss, trained=trained),
         evaluation=new or evaluation(),
         training=training or practice(1.0),
         telemetry=updates() if telemetry is None else telemetry,
@@ -260,6 +256,18 @@ def test_rates_an_environment_does_not_count_are_not_applicable() -> None:
         assert readings[name].reason == (
             f"{name} is not applicable: test/queues does not count {event}"
         )
+
+
+def test_an_untrained_policy_is_no_baseline_for_rates_but_one_for_the_return() -> None:
+    # It uses nothing, so nobody queues: 4 conflicts would be over 0 + .15 * 1 by far.
+    idle = evaluation((0.0,) * 4, {"queue_conflict": 0.0, "queue_conflict_intensity": 0.0})
+    busy = {"queue_conflict": 4.0, "queue_conflict_intensity": 6.0}
+    readings = check(imitation(1.0), evaluation((-1.0,) * 4, busy), idle, trained=False)
+    for name, value in (("queue_events", 4.0), ("queue_intensity", 6.0)):
+        assert (readings[name].tripped, readings[name].value) == (False, value)
+        assert "no trained policy was accepted before" in readings[name].reason
+        assert check(imitation(1.0), evaluation(rates=busy), idle)[name].tripped
+    assert readings["episode_return"].tripped
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,14 @@ class Baseline:
     Attributes:
         evaluation: the policy as played.
         ppo_loss: ``loss_total_mean`` of the last accepted ppo stage; None: none yet.
+        trained: False: the evaluation is of an untrained policy. Its return is a baseline, its
+            event rates are none: who uses nothing queues for nothing, and any competence would
+            be a rise.
     """
 
     evaluation: EvaluationResult
     ppo_loss: float | None
+    trained: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +91,8 @@ def check_guardrails(
 
     ``bc_accuracy`` belongs to bc stages; ``loss``, ``kl``, ``grad_norm`` and ``entropy`` (the
     three of ``health``) to ppo stages; the played ones to both. A guardrail without the figures
-    it needs (a rate that the environment does not count, no earlier ppo stage) does not trip,
-    and its reason says so.
+    it needs (a rate that the environment does not count, nothing trained to compare a rate
+    with, no earlier ppo stage) does not trip, and its reason says so.
 
     Args:
         settings: thresholds, and what a breach leads to.
@@ -118,7 +122,7 @@ def check_guardrails(
         ("queue_intensity", "queue_conflict_intensity", settings.queue_intensity),
     ):
         if guardrail.enabled:
-            readings.append(_rate(name, event, guardrail, baseline.evaluation, evaluation))
+            readings.append(_rate(name, event, guardrail, baseline, evaluation))
     if settings.episode_return.enabled:
         readings.append(
             _episode_return(
@@ -211,14 +215,17 @@ def _rate(
     name: str,
     event: str,
     guardrail: RateGuardrail,
-    baseline: EvaluationResult,
+    baseline: Baseline,
     evaluation: EvaluationResult,
 ) -> GuardrailReading:
-    if event not in evaluation.rates or event not in baseline.rates:
+    if event not in evaluation.rates or event not in baseline.evaluation.rates:
         return _not_applicable(
             name, guardrail.on_trip, f"{evaluation.env_id} does not count {event}"
         )
-    before, now = baseline.rates[event], evaluation.rates[event]
+    before, now = baseline.evaluation.rates[event], evaluation.rates[event]
+    if not baseline.trained:
+        why = "no trained policy was accepted before this stage"
+        return _not_applicable(name, guardrail.on_trip, why, value=now)
     allowed = guardrail.tolerance * max(abs(before), guardrail.min_scale)
     falls = guardrail.direction == "decrease" or (guardrail.direction == "band" and now < before)
     limit = before - allowed if falls else before + allowed
