@@ -217,9 +217,7 @@ class JobsSettings(Section):
     @model_validator(mode="after")
     def _possible_shifts(self) -> Self:
         if self.grace >= self.absent_after:
-            raise ValueError(
-                f"grace {self.grace} must be below absent_after {self.absent_after}"
-            )
+            raise ValueError(f"grace {self.grace} must be below absent_after {self.absent_after}")
         for i, one in enumerate(self.shifts or ()):
             for other in (self.shifts or ())[:i]:
                 if one.name == other.name and one.start < other.end and other.start < one.end:

@@ -1,0 +1,1 @@
+"""The built-in town: needs, scarce objects, queues, work and company."""

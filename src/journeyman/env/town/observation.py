@@ -1,0 +1,238 @@
+"""What an agent sees: named features, an egocentric map, and the mask of open intents.
+
+Offsets are squashed as ``d / (6 + |d|)``: in (-1, 1), finest near by. Everything else is scaled
+to about [-1, 1]. An observation depends on the state alone, and never on the coming action.
+"""
+
+from typing import Any
+
+from journeyman.env.town import names
+from journeyman.env.town.compiled import compiled
+from journeyman.env.town.constants import Constants
+from journeyman.env.town.names import position
+from journeyman.env.town.rules.affordances import is_served
+from journeyman.env.town.rules.intents import is_open
+from journeyman.env.town.rules.places import at_work, best_object, chat_partner, distance
+from journeyman.env.town.rules.queues import rival_in_queue
+from journeyman.env.town.state import NOBODY, NOTHING, QUEUE_PLACES, World
+
+_TIME = position("need_hunger")
+_SHIFT = position("shift_none")
+_JOB = position("has_job")
+_USE = position("using_fridge")
+_QUEUE = position("queueing_fridge")
+_OBJECTS = position("fridge_dx")
+_STOCK = position("fridge_stock")
+_LAST = position("last_action_wait")
+_NEIGHBOURS = position("neighbour0_present")
+_AGGREGATES = position("trust_mean")
+_CHAT = position("chat_cooldown")
+_TOWN = position("price")
+_PERSONALITY = names.COMMON_FEATURES
+
+_ACTIONS = len(names.ACTION_NAMES)
+_COOK, _SHOWER = names.COOK, names.SHOWER
+_KINDS, _SLOTS = names.KINDS, names.NEIGHBOURS
+_OBJECT_WIDTH, _NEIGHBOUR_WIDTH = names.OBJECT_WIDTH, names.NEIGHBOUR_WIDTH
+_MIDDLE = names.MAP_SIZE // 2
+_DAY = 1440
+_SHIFT_HORIZON = 120
+"""Ticks before a shift from which on its coming shows."""
+
+
+@compiled
+def squash(offset: int) -> float:
+    """Returns an offset in tiles as a number in (-1, 1)."""
+    return offset / (6.0 + abs(offset))
+
+
+@compiled
+def see_self(world: World, constants: Constants, a: int, row: Any) -> None:
+    """Writes needs, wallet and time."""
+    agent, tick = world.agents[a], world.clock["tick"]
+    row[_TIME] = agent["hunger"]
+    row[_TIME + 1] = agent["hygiene"]
+    row[_TIME + 2] = agent["energy"]
+    row[_TIME + 3] = min(agent["wallet"], 4.0) / 4.0
+    row[_TIME + 4] = constants.clock[tick % _DAY, 0]
+    row[_TIME + 5] = constants.clock[tick % _DAY, 1]
+    row[_TIME + 6] = tick / constants.numbers[0]["episode_ticks"]
+
+
+@compiled
+def see_work(world: World, constants: Constants, a: int, row: Any) -> None:
+    """Writes the shift and the way to its site."""
+    agent = world.agents[a]
+    row[_SHIFT + agent["shift_state"]] = 1.0
+    row[_SHIFT + 6] = 1.0
+    row[_SHIFT + 9] = 1.0
+    if agent["job"] == NOTHING:
+        return
+    shift = constants.shifts[agent["job"]]
+    time = world.clock["tick"] % _DAY
+    if shift["start"] <= time < shift["end"]:
+        row[_SHIFT + 5] = 1.0
+        row[_SHIFT + 6] = 0.0
+        row[_SHIFT + 7] = (shift["end"] - time) / (shift["end"] - shift["start"])
+    else:
+        until = (shift["start"] - time) % _DAY
+        row[_SHIFT + 6] = min(until, _SHIFT_HORIZON) / _SHIFT_HORIZON
+    row[_SHIFT + 8] = min(1.0, agent["lateness"] / constants.numbers[0]["jobs_absent_after"])
+    if agent["due_ticks"] > 0:
+        row[_SHIFT + 9] = agent["attended_ticks"] / agent["due_ticks"]
+    row[_JOB] = 1.0
+    row[_JOB + 1] = squash(shift["x"] - agent["x"])
+    row[_JOB + 2] = squash(shift["y"] - agent["y"])
+    row[_JOB + 3] = 1.0 if at_work(world, constants, a) else 0.0
+
+
+@compiled
+def see_use(world: World, constants: Constants, a: int, row: Any) -> None:
+    """Writes what the agent is using or queueing for."""
+    agent = world.agents[a]
+    if agent["use"] > 0:
+        row[_USE + agent["use"] - 1] = 1.0
+        row[_USE + 4] = agent["use_left"] / constants.affordances[agent["use"]]["ticks"]
+    if agent["queue"] != NOTHING:
+        o = agent["queue"]
+        row[_QUEUE + world.objects[o]["kind"] - 1] = 1.0
+        place = 0
+        while world.queues[o, place] != a:
+            place += 1
+        row[_QUEUE + 4] = (place + 1) / QUEUE_PLACES
+        waited = world.clock["tick"] - agent["queue_since"]
+        row[_QUEUE + 5] = min(1.0, waited / 60.0)
+        row[_QUEUE + 6] = 1.0 if rival_in_queue(world, constants, a) else 0.0
+
+
+@compiled
+def see_objects(world: World, constants: Constants, a: int, row: Any) -> None:
+    """Writes, for each kind, the object that an intent would go to."""
+    agent = world.agents[a]
+    for kind in range(1, _KINDS):
+        o = best_object(world, constants, a, kind)
+        if o == NOTHING:
+            continue
+        thing = world.objects[o]
+        at = _OBJECTS + (kind - 1) * _OBJECT_WIDTH
+        dx, dy = thing["x"] - agent["x"], thing["y"] - agent["y"]
+        row[at] = squash(dx)
+        row[at + 1] = squash(dy)
+        row[at + 2] = 1.0 if abs(dx) + abs(dy) <= 1 else 0.0
+        row[at + 3] = 1.0 if thing["user"] != NOBODY and thing["user"] != a else 0.0
+        row[at + 4] = thing["queue_length"] / QUEUE_PLACES
+        left = max(0, world.cooldowns[o, a] - world.clock["tick"])
+        row[at + 5] = left / max(1, constants.numbers[0]["queues_cooldown"])
+        if kind == 1:
+            row[_STOCK] = thing["stock"] / constants.numbers[0]["food_capacity"]
+    row[_LAST + agent["last_action"]] = 1.0
+    row[_LAST + _ACTIONS] = agent["last_success"]
+
+
+@compiled
+def see_neighbours(world: World, constants: Constants, a: int, row: Any) -> None:
+    """Writes the nearest others; as near, the lower index comes first."""
+    agent, agents = world.agents[a], world.agents.shape[0]
+    last_key = -1
+    for slot in range(min(_SLOTS, agents - 1)):
+        best, best_key = NOBODY, 1 << 60
+        for b in range(agents):
+            other = world.agents[b]
+            steps = distance(agent["x"], agent["y"], other["x"], other["y"])
+            key = steps * agents + b
+            if b != a and last_key < key < best_key:
+                best, best_key = b, key
+        last_key = best_key
+        at = _NEIGHBOURS + slot * _NEIGHBOUR_WIDTH
+        other, pair = world.agents[best], world.pairs[a, best]
+        row[at] = 1.0
+        row[at + 1] = squash(other["x"] - agent["x"])
+        row[at + 2] = squash(other["y"] - agent["y"])
+        row[at + 3] = pair["trust"]
+        row[at + 4] = pair["familiarity"]
+        row[at + 5] = pair["rivalry"]
+
+
+@compiled
+def see_relations(world: World, constants: Constants, a: int, row: Any) -> None:
+    """Writes what the agent holds of all others together, and whom it could chat with."""
+    agent, agents = world.agents[a], world.agents.shape[0]
+    trust, familiarity, rivalry, most = 0.0, 0.0, 0.0, 0.0
+    near = 0.0
+    rival_at = constants.numbers[0]["relationships_rival_at"]
+    for b in range(agents):
+        pair, other = world.pairs[a, b], world.agents[b]
+        trust += pair["trust"]
+        familiarity += pair["familiarity"]
+        rivalry += pair["rivalry"]
+        most = max(most, pair["rivalry"])
+        if pair["rivalry"] >= rival_at:
+            steps = distance(agent["x"], agent["y"], other["x"], other["y"])
+            near = max(near, 1.0 / (1.0 + steps))
+    others = max(1, agents - 1)
+    row[_AGGREGATES] = trust / others
+    row[_AGGREGATES + 1] = familiarity / others
+    row[_AGGREGATES + 2] = rivalry / others
+    row[_AGGREGATES + 3] = most
+    row[_AGGREGATES + 4] = near
+    row[_AGGREGATES + 5] = min(1.0, agent["avoid_count"] / 10.0)
+    left = max(0, agent["chat_ready"] - world.clock["tick"])
+    row[_CHAT] = min(1.0, left / max(1, constants.numbers[0]["chat_cooldown"]))
+    partner = chat_partner(world, a)
+    if partner != NOBODY:
+        other = world.agents[partner]
+        steps = distance(agent["x"], agent["y"], other["x"], other["y"])
+        row[_CHAT + 1] = 1.0 if steps <= 1 else 0.0
+
+
+@compiled
+def see_town(world: World, constants: Constants, a: int, row: Any) -> None:
+    """Writes what befalls the town, and the agent's personality where it is seen."""
+    agent, clock = world.agents[a], world.clock
+    row[_TOWN] = clock["price_factor"] - 1.0
+    row[_TOWN + 1] = 1.0 if is_served(world, _COOK) else 0.0
+    row[_TOWN + 2] = 1.0 if is_served(world, _SHOWER) else 0.0
+    if clock["tick"] < clock["meet_until"]:
+        row[_TOWN + 3] = 1.0
+        row[_TOWN + 4] = squash(clock["meet_x"] - agent["x"])
+        row[_TOWN + 5] = squash(clock["meet_y"] - agent["y"])
+    if row.shape[0] > _PERSONALITY:
+        temper = constants.personalities[agent["personality"]]
+        row[_PERSONALITY] = temper["extroversion"]
+        row[_PERSONALITY + 1] = temper["forgiveness"]
+        row[_PERSONALITY + 2] = temper["ambition"]
+
+
+@compiled
+def draw_map(world: World, a: int, picture: Any) -> None:
+    """Draws the (4, 11, 11) map around an agent: itself, others, objects, objects in use."""
+    picture[:] = 0
+    picture[0, _MIDDLE, _MIDDLE] = 1
+    agent = world.agents[a]
+    left, top = agent["x"] - _MIDDLE, agent["y"] - _MIDDLE
+    for b in range(world.agents.shape[0]):
+        x, y = world.agents[b]["x"] - left, world.agents[b]["y"] - top
+        if b != a and 0 <= x < 2 * _MIDDLE + 1 and 0 <= y < 2 * _MIDDLE + 1:
+            picture[1, y, x] = 1
+    for o in range(world.objects.shape[0]):
+        x, y = world.objects[o]["x"] - left, world.objects[o]["y"] - top
+        if 0 <= x < 2 * _MIDDLE + 1 and 0 <= y < 2 * _MIDDLE + 1:
+            picture[2, y, x] = 1
+            if world.objects[o]["user"] != NOBODY:
+                picture[3, y, x] = 1
+
+
+@compiled
+def observe(world: World, constants: Constants, a: int, row: Any, picture: Any, mask: Any) -> None:
+    """Writes one agent's observation: (F,) features, (4, 11, 11) map, (9,) mask."""
+    row[:] = 0.0
+    see_self(world, constants, a, row)
+    see_work(world, constants, a, row)
+    see_use(world, constants, a, row)
+    see_objects(world, constants, a, row)
+    see_neighbours(world, constants, a, row)
+    see_relations(world, constants, a, row)
+    see_town(world, constants, a, row)
+    draw_map(world, a, picture)
+    for action in range(_ACTIONS):
+        mask[action] = is_open(world, constants, a, action)

@@ -1,0 +1,1 @@
+"""The rules of the town, each a compiled function over one world."""

@@ -1,0 +1,243 @@
+"""The town as a Gymnasium vector environment whose lanes are the agents of all worlds.
+
+Legend: W worlds, A agents, L = W * A lanes (lane = w * A + a), F features, N = 9 actions.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from journeyman.env.protocol import LaneSpec, StepInfo
+from journeyman.env.town.constants import constants_from
+from journeyman.env.town.names import (
+    ACTION_NAMES,
+    EVENT_NAMES,
+    MAP_CHANNELS,
+    MAP_SIZE,
+    SOCIAL_STAGES,
+    TERM_NAMES,
+)
+from journeyman.env.town.scenarios import resolve_layout
+from journeyman.env.town.scripted import ScriptedTownsfolk
+from journeyman.env.town.specification import town_lane_spec
+from journeyman.env.town.state import allocate, from_arrays, to_arrays
+from journeyman.env.town.tick import (
+    Outputs,
+    begin_all,
+    observe_all,
+    tick_parallel,
+    tick_serial,
+)
+from journeyman.errors import UserError
+from journeyman.settings.env import TownSettings
+
+_SERIAL_BELOW_LANES = 256
+"""With fewer lanes, starting threads takes longer than they save."""
+
+Observed = dict[str, NDArray[Any]]
+
+
+class TownVectorEnv(VectorEnv[Any, Any, Any]):
+    """All agents of all worlds, stepped together.
+
+    An agent who faints or is evicted terminates its lane and goes on from home in the same
+    tick. After ``episode_ticks`` all lanes of a world are truncated and the world begins anew.
+    ``terminated`` and ``truncated`` are independent: who faints in the last tick has both.
+
+    The arrays that ``reset`` and ``step`` hand over are buffers used in turn: they hold until
+    the second next call.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    event_names = EVENT_NAMES
+    reward_term_names = TERM_NAMES
+
+    def __init__(
+        self, settings: TownSettings, *, num_worlds: int, social_stage: str = "OFF"
+    ) -> None:
+        """Builds the worlds.
+
+        Args:
+            settings: the town's settings.
+            num_worlds: W, at least 1.
+            social_stage: which social rewards count: ``OFF``, ``C1``, ``C2`` or ``C3``.
+
+        Raises:
+            UserError: if the settings describe no possible world.
+        """
+        if num_worlds < 1:
+            raise ValueError(f"num_worlds must be at least 1, got {num_worlds}")
+        self.settings = settings
+        self.layout = resolve_layout(settings)
+        self.lane_spec: LaneSpec = town_lane_spec(settings)
+        self.num_worlds = num_worlds
+        self.num_envs = num_worlds * self.layout.agents
+        self.single_observation_space = _observation_space(self.lane_spec)
+        self.single_action_space = gymnasium.spaces.Discrete(len(ACTION_NAMES))
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.constants = constants_from(settings, self.layout)
+        self.town = allocate(num_worlds, self.layout.agents, len(self.layout.objects))
+        features = len(self.lane_spec.feature_names)
+        self._buffers = [_outputs(num_worlds, self.num_envs, features) for _ in range(2)]
+        self._turn = 0
+        self._begun = False
+        self._tick = tick_serial if self.num_envs < _SERIAL_BELOW_LANES else tick_parallel
+        self.set_social_stage(social_stage)
+
+    def set_social_stage(self, stage: str) -> None:
+        """Switches the social rewards from the next step on.
+
+        Raises:
+            UserError: if there is no such stage.
+        """
+        if stage not in SOCIAL_STAGES:
+            raise UserError(f"social stage {stage!r} is unknown; allowed: {list(SOCIAL_STAGES)}")
+        self.social_stage = stage
+        self._stage_rank = SOCIAL_STAGES.index(stage)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Observed, StepInfo]:
+        """Begins an episode in every world.
+
+        Args:
+            seed: an int (world w's stream comes from it and w alone), W ints (one a world), or
+                None: the worlds go on with their streams, or with fresh entropy at first.
+            options: unused.
+
+        Raises:
+            ValueError: if a sequence of seeds has not one for each world.
+        """
+        if seed is not None or not self._begun:
+            self._seed_worlds(seed)
+        self._begun = True
+        out = self._next_buffer()
+        begin_all(self.town, self.constants, out)
+        self.town.worlds["episode"] = 0
+        observe_all(self.town, self.constants, out)
+        return _present(out), {}
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[Observed, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], StepInfo]:
+        """Advances all worlds by one tick.
+
+        Args:
+            actions: (L,) intents; one that the mask forbids is carried out as ``wait``.
+
+        Returns:
+            obs, rewards (L,), terminated (L,), truncated (L,), info as in ``LaneEnv``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+            ValueError: if the shape is wrong or an action does not exist.
+        """
+        if not self._begun:
+            raise gymnasium.error.ResetNeeded("call reset before step")
+        actions_L = np.ascontiguousarray(actions, dtype=np.int64)
+        if actions_L.shape != (self.num_envs,):
+            raise ValueError(f"actions must be ({self.num_envs},), got {actions_L.shape}")
+        if actions_L.min() < 0 or actions_L.max() >= len(ACTION_NAMES):
+            raise ValueError(f"actions must be in [0, {len(ACTION_NAMES)}), got {actions_L}")
+        out = self._next_buffer()
+        self._tick(self.town, self.constants, actions_L, self._stage_rank, out)
+        info = {
+            "final_obs": {
+                "features": out.final_features,
+                "map": out.final_maps,
+                "action_mask": out.final_mask,
+            },
+            "_final_obs": out.ended,
+            "world_over": out.world_over,
+            "events": out.events,
+            "reward_terms": out.terms,
+        }
+        return _present(out), out.rewards, out.terminated, out.truncated, info
+
+    def demonstrator(self) -> ScriptedTownsfolk:
+        """Returns the scripted demonstrator, who plays this very environment."""
+        return ScriptedTownsfolk(self.town, self.constants)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Returns copies of all arrays the worlds are made of, generators included."""
+        return to_arrays(self.town)
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> Observed:
+        """Puts a state back and returns its observation, bit for bit as it was.
+
+        Raises:
+            ValueError: if the state is that of another town; nothing is then changed.
+        """
+        from_arrays(self.town, state)
+        self._begun = True
+        out = self._next_buffer()
+        observe_all(self.town, self.constants, out)
+        return _present(out)
+
+    def _next_buffer(self) -> Outputs:
+        self._turn = 1 - self._turn
+        return self._buffers[self._turn]
+
+    def _seed_worlds(self, seed: int | Sequence[int] | None) -> None:
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        if isinstance(seed, int | np.integer):
+            sequences = [
+                np.random.SeedSequence(int(seed), spawn_key=(w,)) for w in range(self.num_worlds)
+            ]
+        elif len(seed) == self.num_worlds:
+            sequences = [np.random.SeedSequence(int(one)) for one in seed]
+        else:
+            raise ValueError(f"seed: {len(seed)} seeds for {self.num_worlds} worlds")
+        for w, sequence in enumerate(sequences):
+            words = sequence.generate_state(4, np.uint32)
+            for i, word in enumerate(words):
+                self.town.worlds[f"rng_{i}"][w] = int(word)
+
+
+def _observation_space(spec: LaneSpec) -> gymnasium.spaces.Dict:
+    spaces = gymnasium.spaces
+    shape = (len(MAP_CHANNELS), MAP_SIZE, MAP_SIZE)
+    return spaces.Dict(
+        {
+            "features": spaces.Box(-1.0, 1.0, (len(spec.feature_names),), np.float32),
+            "map": spaces.Box(0, 1, shape, np.uint8),
+            "action_mask": spaces.MultiBinary(len(ACTION_NAMES)),
+        }
+    )
+
+
+def _outputs(worlds: int, lanes: int, features: int) -> Outputs:
+    def maps() -> NDArray[np.uint8]:
+        return np.zeros((lanes, len(MAP_CHANNELS), MAP_SIZE, MAP_SIZE), np.uint8)
+
+    return Outputs(
+        features=np.zeros((lanes, features), np.float32),
+        maps=maps(),
+        mask=np.zeros((lanes, len(ACTION_NAMES)), np.bool_),
+        final_features=np.zeros((lanes, features), np.float32),
+        final_maps=maps(),
+        final_mask=np.zeros((lanes, len(ACTION_NAMES)), np.bool_),
+        rewards=np.zeros(lanes, np.float32),
+        terms=np.zeros((lanes, len(TERM_NAMES)), np.float32),
+        events=np.zeros((lanes, len(EVENT_NAMES)), np.float32),
+        terminated=np.zeros(lanes, np.bool_),
+        truncated=np.zeros(lanes, np.bool_),
+        ended=np.zeros(lanes, np.bool_),
+        world_over=np.zeros(worlds, np.bool_),
+        ledger=np.zeros((lanes, len(TERM_NAMES)), np.float64),
+    )
+
+
+def _present(out: Outputs) -> Observed:
+    return {"features": out.features, "map": out.maps, "action_mask": out.mask}
