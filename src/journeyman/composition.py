@@ -41,6 +41,9 @@ def settings_from(config: DictConfig | Mapping[str, Any]) -> Settings:
         UserError: with one sentence for every violation, ``key: problem (got X)``.
     """
     if isinstance(config, DictConfig):
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise UserError([f"{key}: has no value yet; give it as {key}=..." for key in missing])
         try:
             raw = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
@@ -151,10 +154,14 @@ def _dotted_keys(node: Any, prefix: str = "") -> Iterable[str]:
 def _violations(error: ValidationError, raw: Any) -> Iterable[str]:
     """Turns pydantic's list into one sentence a key; the branches of a union join into one."""
     by_key: dict[str, list[str]] = {}
-    for item in error.errors(include_url=False):
-        path = _real_path(item["loc"], raw)
-        key = ".".join(str(part) for part in path) or "config"
-        by_key.setdefault(key, []).append(_sentence(item, path, raw))
+    paths = [".".join(map(str, _real_path(item["loc"], raw))) for item in error.errors()]
+    for item, key in zip(error.errors(include_url=False), paths, strict=True):
+        if item["type"] == "float_type" and isinstance(item["input"], Mapping):
+            continue  # the number branch of a ramp that is wrong elsewhere
+        if item["type"] == "too_short" and any(path.startswith(f"{key}.") for path in paths):
+            continue  # pydantic counts only the items that were right
+        sentence = _sentence(item, _real_path(item["loc"], raw), raw)
+        by_key.setdefault(key or "config", []).append(sentence)
     for key, sentences in by_key.items():
         yield f"{key}: {' or '.join(dict.fromkeys(sentences))}"
 
@@ -189,7 +196,12 @@ def _sentence(item: Any, path: Sequence[int | str], raw: Any) -> str:
         return "unknown key" + (f" (did you mean {nearest[0]}?)" if nearest else "")
     if kind == "missing":
         return "missing"
+    if kind == "too_short":
+        return f"must have at least {item['ctx']['min_length']} item(s), got {len(got)}"
     message = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message.replace(
+        "a valid dictionary or instance of Ramp", "a ramp {start, end, shape}"
+    )
     message = message[:1].lower() + message[1:]
     shown = "" if isinstance(got, Mapping | list) or kind == "value_error" else f" (got {got!r})"
     return f"{message}{shown}"
@@ -215,7 +227,6 @@ def check_command_line(argv: Sequence[str]) -> list[Settings]:
     asks_only = (
         arguments.help,
         arguments.hydra_help,
-        arguments.version,
         arguments.cfg,
         arguments.info,
         arguments.shell_completion,

@@ -63,7 +63,7 @@ def _torch_and_device(settings: Settings) -> None:
 
 
 def _tracking_reachable(settings: Settings) -> None:
-    from journeyman.tracking import check_reachable
+    from journeyman.tracking.address import check_reachable
 
     check_reachable(settings.tracking, settings.outputs_path)
 

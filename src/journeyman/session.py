@@ -18,7 +18,7 @@ from journeyman.context import Progress, RunStopped
 from journeyman.environment import describe_environment
 from journeyman.results import AnnealSummary, RunResult
 from journeyman.settings.root import Settings
-from journeyman.tracking import build_tracker
+from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.protocol import RunInfo, RunStatus
 
 _LOG = logging.getLogger(__name__)

@@ -1,0 +1,211 @@
+"""Imports run one way, down the floors; torch stays on its own; nothing goes in circles."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import journeyman
+
+PACKAGE = Path(journeyman.__file__).parent
+
+FLOORS = {
+    "cli": 6,
+    "__main__": 6,
+    "commands": 6,
+    "rerun": 6,
+    "main": 5,
+    "composition": 5,
+    "orchestrator": 4,
+    "session": 4,
+    "preflight": 4,
+    "strategies": 3,
+    "services": 2,
+    "learning": 2,
+    "reporting": 2,
+    "context": 2,
+    "data": 1,
+    "env": 1,
+    "policies": 1,
+    "tracking": 1,
+    "settings": 0,
+    "results": 0,
+    "schedules": 0,
+    "seeding": 0,
+    "checkpoint": 0,
+    "errors": 0,
+    "environment": 0,
+}
+
+SAME_FLOOR = {
+    ("commands", "rerun"),
+    ("cli", "commands"),
+    ("__main__", "cli"),
+    ("main", "composition"),
+    ("orchestrator", "session"),
+    ("orchestrator", "preflight"),
+    # observations and actions are what environments, data and policies speak of
+    ("env", "policies"),
+    ("data", "env"),
+    ("data", "policies"),
+    ("policies", "env"),
+    # a schedule's shapes are pure functions
+    ("settings", "schedules"),
+    ("checkpoint", "errors"),
+    ("settings", "errors"),
+    ("results", "errors"),
+}
+
+TORCH_ALLOWED = ("learning", "strategies.bc", "strategies.ppo")
+
+
+def modules() -> list[tuple[str, Path]]:
+    """Returns (dotted name below the package, path) of every source file."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        found.append((".".join(parts), path))
+    return found
+
+
+def imports(path: Path, *, everywhere: bool) -> Iterator[str]:
+    """Yields the modules a file imports; ``everywhere``: also inside functions."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if everywhere else _module_level(tree.body)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _module_level(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    for node in body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            yield from _module_level(node.body)
+        yield node
+
+
+def package_of(dotted: str) -> str:
+    return dotted.split(".")[0]
+
+
+def test_every_module_has_a_floor() -> None:
+    unknown = {package_of(name) for name, _ in modules() if name} - FLOORS.keys()
+    assert not unknown, f"give {unknown} a floor here and in CONTRIBUTING.md"
+
+
+@pytest.mark.parametrize(("name", "path"), [m for m in modules() if m[0]], ids=lambda v: str(v))
+def test_imports_go_down(name: str, path: Path) -> None:
+    here = package_of(name)
+    for imported in imports(path, everywhere=True):
+        if not imported.startswith("journeyman."):
+            continue
+        there = package_of(imported.removeprefix("journeyman."))
+        if there == here or there not in FLOORS:
+            continue
+        lower = FLOORS[there] < FLOORS[here]
+        assert lower or (here, there) in SAME_FLOOR, f"{name} imports {imported}"
+
+
+def test_services_and_anneal_never_see_learning() -> None:
+    for name, path in modules():
+        if package_of(name) == "services" or name == "strategies.anneal":
+            seen = [i for i in imports(path, everywhere=True) if "learning" in i]
+            assert not seen, f"{name} imports {seen}"
+    anneal = dict(modules())["strategies.anneal"]
+    for imported in imports(anneal, everywhere=True):
+        assert imported not in ("journeyman.strategies.bc", "journeyman.strategies.ppo")
+
+
+def test_only_learning_imports_torch() -> None:
+    for name, path in modules():
+        uses_torch = any(package_of(i) == "torch" for i in imports(path, everywhere=True))
+        if uses_torch:
+            assert name.startswith(TORCH_ALLOWED), f"{name} imports torch"
+
+
+def test_only_tracking_imports_mlflow() -> None:
+    for name, path in modules():
+        if any(package_of(i) == "mlflow" for i in imports(path, everywhere=True)):
+            assert package_of(name) == "tracking", f"{name} imports mlflow"
+
+
+def test_no_import_circles() -> None:
+    known = dict(modules())
+    graph = {
+        name: {
+            imported.removeprefix("journeyman.")
+            for imported in imports(path, everywhere=False)
+            if imported.removeprefix("journeyman.") in known
+        }
+        - {name}
+        for name, path in known.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"circle: {' -> '.join([*trail[trail.index(name) :], name])}"
+        if name not in done:
+            for imported in graph[name]:
+                visit(imported, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_no_global_randomness() -> None:
+    forbidden = ("torch.manual_seed", "random.seed(", "np.random.seed", "import random")
+    drawing = ("np.random.rand", "np.random.normal", "np.random.uniform", "np.random.choice")
+    for name, path in modules():
+        text = path.read_text()
+        for phrase in (*forbidden, *drawing):
+            assert phrase not in text, f"{name} uses {phrase}; take a generator from SeedPlan"
+
+
+def test_no_pickle_is_loaded() -> None:
+    for name, path in modules():
+        text = path.read_text()
+        assert "allow_pickle=True" not in text, name
+        assert not any(package_of(i) == "pickle" for i in imports(path, everywhere=True)), name
+        assert "yaml.load(" not in text, name
+
+
+def run_blocked(code: str, *blocked: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process in which some packages cannot be imported."""
+    preamble = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
+    return subprocess.run(
+        [sys.executable, "-c", preamble + code], capture_output=True, text=True, timeout=250
+    )
+
+
+def test_everything_but_learning_imports_without_torch() -> None:
+    names = [
+        f"journeyman.{name}" if name else "journeyman"
+        for name, _ in modules()
+        if not name.startswith((*TORCH_ALLOWED, "strategies.training", "__main__"))
+    ]
+    code = f"import importlib\nfor name in {names!r}: importlib.import_module(name)\n"
+    done = run_blocked(code, "torch")
+    assert done.returncode == 0, done.stderr
+
+
+def test_validated_config_needs_nothing_heavy() -> None:
+    code = (
+        "from journeyman.composition import compose_settings\n"
+        "compose_settings(['strategy=anneal'])\n"
+        "import sys\n"
+        "heavy = {'torch', 'mlflow', 'numba', 'scipy', 'matplotlib', 'gymnasium'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

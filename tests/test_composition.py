@@ -1,0 +1,89 @@
+"""A bad config is said in one line a problem, all of them at once."""
+
+import pytest
+
+from journeyman.composition import check_command_line, compose_settings, settings_from
+from journeyman.errors import UserError
+
+
+def problems(*overrides: str) -> tuple[str, ...]:
+    with pytest.raises(UserError) as caught:
+        compose_settings(overrides)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("strategy=bcc", "strategy: no such option (got bcc; allowed anneal, bc, capture"),
+        ("strategy=bcc", "did you mean bc?"),
+        ("strategy.ppo.gama=1", "unknown key (did you mean strategy.ppo.gamma?)"),
+        ("sede=3", "sede: unknown key (did you mean seed?)"),
+        ("+strategy.ppo.gama=1", "strategy.ppo.gama: unknown key (did you mean gamma?)"),
+        ("seed=-1", "seed: must be greater than or equal to 0 (got -1)"),
+        ("strategy.ppo.gamma=1.5", "must be less than or equal to 1 (got 1.5)"),
+        ("evaluation.episodes=1.5", "fractional part (got 1.5)"),
+        ("env.scenario=hood", "'neighbourhood', 'kitchen_breakfast' or 'queue_conflict'"),
+        ("anneal.stages=[]", "anneal.stages: must have at least 1 item(s), got 0"),
+        ("dataset=manifest", "dataset.manifest: has no value yet"),
+        ("runtime.device=gpu", "runtime.device: string should match pattern"),
+        ("strategy.ppo.clip=abc", "strategy.ppo.clip: must be a valid number"),
+        ("strategy.ppo.learning_rate={start: -1, end: 1}", "strategy.ppo.learning_rate.start"),
+        ("anneal.stages=[{cycle: 1, mode: bc, epochs: 1, bc_weight: 2}]", "bc_weight must lie"),
+        ("anneal.stages=[{cycle: 0, mode: bc, epochs: 1, bc_weight: 0}]", "learns nothing"),
+        ("strategy.ppo.gamma=nan", "strategy.ppo.gamma: must be a finite number"),
+    ],
+)
+def test_each_problem_is_one_clear_line(override: str, expected: str) -> None:
+    said = problems(override)
+    assert len(said) == 1
+    assert expected in said[0]
+    assert "\n" not in said[0]
+
+
+def test_repeated_cycles_name_the_schedule() -> None:
+    stage = "{cycle: 0, mode: bc, epochs: 1, bc_weight: 1.0}"
+    (said,) = problems(f"anneal.stages=[{stage},{stage}]")
+    assert said.startswith("anneal: cycles must ascend without repeats, got [0, 0]")
+
+
+def test_all_problems_are_said_at_once() -> None:
+    said = problems("sede=1", "strategy.ppo.gama=1", "strategy.ppo.gae_lambda=2", "tracking=mlfow")
+    assert [line.split(":")[0] for line in sorted(said)] == [
+        "sede",
+        "strategy.ppo.gae_lambda",
+        "strategy.ppo.gama",
+        "tracking",
+    ]
+
+
+def test_an_unknown_flag_is_a_problem() -> None:
+    with pytest.raises(UserError, match="--verbos: unknown option"):
+        check_command_line(["--verbos"])
+
+
+def test_a_sweep_is_validated_job_by_job_before_the_first_runs() -> None:
+    jobs = check_command_line(["--multirun", "strategy=bc,ppo", "seed=range(0,3)"])
+    assert [(job.strategy.kind, job.seed) for job in jobs] == [
+        (kind, seed) for kind in ("bc", "ppo") for seed in range(3)
+    ]
+    with pytest.raises(UserError, match="got -5"):
+        check_command_line(["--multirun", "seed=1,2,-5"])
+
+
+def test_what_only_asks_composes_nothing() -> None:
+    for flags in (["--help"], ["--cfg", "job"], ["-sc", "query=bash"], ["--info", "config"]):
+        assert check_command_line(flags) == []
+
+
+def test_settings_are_frozen_and_strict_about_plain_mappings() -> None:
+    settings = compose_settings([])
+    with pytest.raises(ValueError, match="frozen"):
+        settings.seed = 5  # type: ignore[misc]
+    with pytest.raises(UserError, match="extra: unknown key"):
+        settings_from({**settings.model_dump(), "extra": 1})
+
+
+def test_the_social_reward_override_is_a_key() -> None:
+    settings = compose_settings(["social_reward=staged", "social_reward.override=C2"])
+    assert settings.social_reward.stage_at(0) == "C2"
