@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import urllib.request
 import pytest
 
 from journeyman.errors import UserError
+from journeyman.tracking.address import check_reachable
+from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.protocol import RunStatus
 from journeyman.tracking.ui import chart_link, serve_ui
 
@@ -115,3 +118,44 @@ def test_an_unknown_experiment_ends_the_server_again(tracker, run_info, outputs)
     assert re.search("there is no experiment 'no such experiment'", text)
     assert process.returncode == 2
     assert not answers(port)
+
+
+@pytest.mark.slow
+def test_a_server_is_logged_to_and_its_end_spools(settings, run_info, outputs, tmp_path, capsys):
+    report = tmp_path / "report.html"
+    report.write_text("<p>done</p>")
+    # A first local run makes the database.
+    local = MlflowTracker(settings(), outputs=tmp_path / "served")
+    local.start(run_info(run_dir=tmp_path / "local"))
+    local.finish(RunStatus.FINISHED)
+    port = free_port()
+    process = serve(tmp_path / "served", port, "")
+    try:
+        assert process.stdout.readline().startswith("The curves:")
+        uri = f"http://127.0.0.1:{port}"
+        check_reachable(settings(uri=uri), tmp_path)
+        info = run_info(experiment="over http")
+        tracker = MlflowTracker(settings(uri=uri), outputs=tmp_path, finish_patience_seconds=1.0)
+        tracker.start(info)
+        for step in range(100):
+            tracker.log("ppo", {f"m{index}": float(step) for index in range(20)}, step)
+        with tracker.stage("00-ppo", {"updates": 100}) as stage:
+            stage.figures({"loss": 0.5})
+        tracker.artifact(report, "reports")
+        with sqlite3.connect(tmp_path / "served" / "mlflow.db") as database:
+            count = database.execute("select count(*) from metrics").fetchone()
+        database.close()
+        assert count == (100 * 20 + 1,)
+        # The server keeps its artifacts beside the embedded ones.
+        stored = tmp_path / "served" / "artifacts"
+        assert [path.read_text() for path in stored.rglob("report.html")] == ["<p>done</p>"]
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    tracker.log("ppo", {"m0": 100.0}, 100)
+    began = time.perf_counter()
+    tracker.finish(RunStatus.FINISHED)
+    assert time.perf_counter() - began < 20.0
+    lines = (info.run_dir / "tracking_spool.jsonl").read_text().splitlines()
+    assert len(lines) == 3  # where to, the last metric, the end
+    assert capsys.readouterr().out == ""  # MLflow prints links at the end of a run otherwise

@@ -44,80 +44,131 @@ class PPOUpdateMetrics(BaseModel):
     loss_policy: float
     """Clipped surrogate, mean over all minibatches of the update, as every figure here."""
     loss_value: float
+    """Value loss, before its coefficient."""
     loss_entropy: float
+    """Mean entropy of the policy, in nats, as it enters the loss."""
     loss_total: float
+    """What was minimised: all terms with their coefficients."""
     clip_fraction: Share
     """Share of ratios outside the clip range."""
     adv_mean: float
     """Mean advantage before normalisation."""
     adv_std: NonNegative
+    """Standard deviation of the advantages before normalisation."""
     grad_norm: NonNegative
     """Global norm before clipping."""
     kl_divergence: float
+    """``mean((r - 1) - log r)`` of new against old policy, in nats."""
     lr: NonNegative
+    """Step size of the optimiser in this update."""
     telemetry_version: Literal["1.2"]
+    """Version of this schema."""
 
     # Advantage health
     adv_zero_std_batches: Count
     """Minibatches whose advantages had a deviation below 1e-8; these are not normalised."""
     adv_min_std: NonNegative
+    """Smallest deviation of the advantages in any minibatch."""
     clip_triggered_minibatches: Count
+    """Minibatches in which at least one ratio was clipped."""
     clip_fraction_max: Share
+    """Largest clip fraction of any minibatch."""
 
     # 1.1
     epoch_duration_sec: NonNegative
+    """Seconds of the optimisation, all its epochs together."""
     data_mode: Literal["rollout", "replay", "mixed"] | None = None
+    """Where the transitions came from."""
     cycle_id: int | None = None
+    """Number of the cycle in a schedule."""
     batch_entropy_mean: float
+    """Mean over minibatches of their mean entropy, in nats."""
     batch_entropy_std: NonNegative
+    """Deviation over minibatches of their mean entropy, in nats."""
     grad_norm_max: NonNegative
+    """Largest norm of any minibatch, before clipping."""
     kl_divergence_max: float
+    """Largest ``kl_divergence`` of any minibatch."""
     reward_advantage_corr: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
     """Absent where rewards or advantages do not vary."""
     rollout_ticks: Count
+    """Steps of each lane in the rollout."""
     log_stream_offset: Count
     """Running number of the line over the run, resumptions included."""
     queue_conflict_events: Count | None = None
+    """Events of the rollout, all worlds together (town only, as all events below)."""
     queue_conflict_intensity_sum: NonNegative | None = None
+    """Sum of the conflicts' intensities."""
     shared_meal_events: Count | None = None
+    """Meals eaten in company."""
     late_help_events: Count | None = None
+    """Times one agent helped another that was late."""
     shift_takeover_events: Count | None = None
+    """Shifts taken over from another agent."""
     chat_success_events: Count | None = None
+    """Chats that went well."""
     chat_failure_events: Count | None = None
+    """Chats that failed."""
     chat_quality_mean: float | None = None
+    """Mean quality of the successful chats; absent without any."""
     rivalry_max_mean_avg: float | None = Field(default=None, alias="conflict.rivalry_max_mean_avg")
+    """Mean over lanes of the mean over the rollout of an agent's strongest rivalry."""
     rivalry_max_max_avg: float | None = Field(default=None, alias="conflict.rivalry_max_max_avg")
+    """Mean over lanes of its maximum over the rollout."""
     rivalry_avoid_count_mean_avg: float | None = Field(
         default=None, alias="conflict.rivalry_avoid_count_mean_avg"
     )
+    """Mean over lanes of the mean count of rivals avoided."""
     rivalry_avoid_count_max_avg: float | None = Field(
         default=None, alias="conflict.rivalry_avoid_count_max_avg"
     )
+    """Mean over lanes of its maximum over the rollout."""
     baseline_sample_count: Count | None = None
     """``baseline_*``: figures of the recorded dataset, in replay only."""
     baseline_reward_mean: float | None = None
+    """Mean reward a step."""
     baseline_reward_sum: float | None = None
+    """Sum of all rewards."""
     baseline_reward_sum_mean: float | None = None
+    """Mean over trajectories of their summed reward."""
     baseline_log_prob_mean: float | None = None
+    """Mean log-probability of the recorded actions."""
 
     # 1.2: inside an anneal
     anneal_cycle: Count | None = None
+    """Cycle of the stage."""
     anneal_stage: str | None = None
+    """Name of the stage."""
     anneal_dataset: str | None = None
+    """Label of the demonstrations."""
     anneal_bc_accuracy: Share | None = None
+    """Held-out accuracy of the last imitation stage."""
     anneal_bc_threshold: Share | None = None
+    """Accuracy its gate asks for."""
     anneal_bc_passed: bool | None = None
+    """Whether the gate was passed."""
     anneal_loss_baseline: float | None = None
+    """``loss_total`` that guardrails compare with."""
     anneal_queue_baseline: float | None = None
+    """``queue_conflict_events`` that guardrails compare with."""
     anneal_intensity_baseline: float | None = None
+    """``queue_conflict_intensity_sum`` that guardrails compare with."""
     anneal_loss_flag: bool | None = None
+    """Whether the guardrail on the loss tripped."""
     anneal_queue_flag: bool | None = None
+    """Whether the guardrail on conflicts tripped."""
     anneal_intensity_flag: bool | None = None
+    """Whether the guardrail on their intensity tripped."""
     anneal_bc_weight: NonNegative | None = None
+    """Weight of the imitation term in the loss."""
     anneal_kl_weight: NonNegative | None = None
+    """Weight of the KL divergence to the imitated policy."""
     anneal_guide_ratio: Share | None = None
+    """Share of steps in which the demonstrator acted."""
     loss_bc: float | None = None
+    """Imitation term, before its weight."""
     kl_to_prior: float | None = None
+    """KL divergence to the imitated policy, in nats."""
 
     # 1.2: everywhere
     explained_variance: Annotated[float, Field(le=1.0 + 1e-6)] | None = None
@@ -125,7 +176,9 @@ class PPOUpdateMetrics(BaseModel):
     episode_return_mean: float | None = None
     """Absent where no episode ended in the rollout."""
     env_steps_per_sec: NonNegative | None = None
+    """Transitions of the rollout a second of collecting."""
     update_samples_per_sec: NonNegative | None = None
+    """Transitions optimised a second, every pass counted."""
 
 
 def validate_line(line: Mapping[str, Any]) -> None:
