@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-from support.signal_env import Answering, SignalEnv
 
 from journeyman.checkpoint import Checkpoint
 from journeyman.context import TrainingContext
@@ -15,6 +14,7 @@ from journeyman.seeding import SeedPlan
 from journeyman.settings.policy import PolicySettings
 from journeyman.settings.root import Settings
 from journeyman.settings.strategy import BCSettings, PPOSettings
+from support.signal_env import Answering, SignalEnv
 
 SMALL = PolicySettings(
     hidden_sizes=(32, 32),

@@ -1,0 +1,122 @@
+import math
+
+import pytest
+import torch
+
+from journeyman.learning.distributions import (
+    entropy,
+    log_prob_of,
+    mask_bias,
+    masked_log_probs,
+)
+from journeyman.learning.losses import (
+    clipped_surrogate,
+    imitation_loss,
+    normalise_advantages,
+    ppo_loss,
+    value_loss,
+)
+
+
+def test_masks_enter_log_probability_and_entropy():
+    # Two of three actions are open and their logits are equal: 1/2 each, entropy ln 2 nats.
+    logits = torch.tensor([[3.0, 3.0, 50.0]])
+    log_probs = masked_log_probs(logits, mask_bias(torch.tensor([[True, True, False]])))
+    assert log_prob_of(log_probs, torch.tensor([1])).item() == pytest.approx(math.log(0.5))
+    assert entropy(log_probs).item() == pytest.approx(math.log(2.0))
+    assert log_probs.exp()[0, 2].item() == 0.0
+
+
+def test_a_masked_action_gets_no_gradient():
+    logits = torch.tensor([[0.3, -0.2, 1.0]], requires_grad=True)
+    log_probs = masked_log_probs(logits, mask_bias(torch.tensor([[True, True, False]])))
+    (entropy(log_probs) + log_probs[:, 0]).sum().backward()
+    assert logits.grad[0, 2].item() == 0.0
+    assert logits.grad[0, 0].item() != 0.0
+
+
+def test_clipped_surrogate():
+    # Ratios 1.5 and 0.5, advantages 1 and 1, clip .2:
+    #   min(1.5, 1.2) = 1.2 and min(.5, .8) = .5; loss = -(1.2 + .5) / 2 = -.85
+    # Both ratios left the range. k3: mean(r - 1) = 0, so kl = -mean(log r) = -ln(.75) / 2.
+    old = torch.zeros(2)
+    new = torch.tensor([1.5, 0.5]).log()
+    parts = clipped_surrogate(new, old, torch.ones(2), 0.2)
+    assert parts.loss.item() == pytest.approx(-0.85)
+    assert parts.clip_fraction.item() == 1.0
+    assert parts.kl.item() == pytest.approx(-math.log(0.75) / 2.0)
+    assert parts.kl_signed.item() == pytest.approx(-math.log(0.75) / 2.0)
+
+
+def test_clipped_surrogate_keeps_the_pessimistic_side_of_a_negative_advantage():
+    # Ratio 0.5, advantage -1: min(-.5, -.8) = -.8. Ratio 1.5: min(-1.5, -1.2) = -1.5.
+    new = torch.tensor([0.5, 1.5]).log()
+    parts = clipped_surrogate(new, torch.zeros(2), -torch.ones(2), 0.2)
+    assert parts.loss.item() == pytest.approx((0.8 + 1.5) / 2.0)
+
+
+def test_value_loss():
+    # Errors 3 and 1: half of the mean of 9 and 1 is 2.5.
+    values, returns = torch.tensor([4.0, 0.0]), torch.tensor([1.0, 1.0])
+    assert value_loss(values, returns, torch.zeros(2), None).item() == pytest.approx(2.5)
+    # Clipped to .5 around 0 the first moves to .5 (error .25 < 9: the larger, 9, counts).
+    assert value_loss(values, returns, torch.zeros(2), 0.5).item() == pytest.approx(2.5)
+    # A value that ran past its target from 3: clipped to 2.5, error 1.5^2 = 2.25 > 0.
+    found = value_loss(torch.tensor([1.0]), torch.tensor([1.0]), torch.tensor([3.0]), 0.5)
+    assert found.item() == pytest.approx(2.25 / 2.0)
+
+
+def test_normalised_advantages():
+    # Mean 2, deviation over B = sqrt(((1-2)^2 + (3-2)^2) / 2) = 1.
+    found = normalise_advantages(torch.tensor([1.0, 3.0]))
+    assert found.values.tolist() == pytest.approx([-1.0, 1.0])
+    assert (found.mean.item(), found.std.item(), found.flat.item()) == (2.0, 1.0, False)
+
+
+@pytest.mark.parametrize("alike", [[0.7], [0.7, 0.7, 0.7]])
+def test_advantages_that_do_not_vary_are_left_alone(alike):
+    found = normalise_advantages(torch.tensor(alike))
+    assert found.values.tolist() == pytest.approx(alike)
+    assert found.flat.item() is True
+
+
+def test_imitation_loss_is_a_weighted_mean():
+    # Uniform over two: each costs ln 2. The second row is certain of the wrong one of two:
+    # logits (10, 0), action 1 costs 10 + ln(1 + e^-10).
+    logits = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
+    parts = imitation_loss(logits, None, torch.tensor([0, 1]), torch.tensor([3.0, 1.0]))
+    expected = (3.0 * math.log(2.0) + 10.0 + math.log1p(math.exp(-10.0))) / 4.0
+    assert parts.loss.item() == pytest.approx(expected)
+    assert parts.correct.item() == 0.5
+
+
+def test_label_smoothing_spreads_over_allowed_actions_only():
+    # Two of three open, logits (2, 0): log p = (-.126928, -2.126928).
+    # .8 * .126928 + .2 * (.126928 + 2.126928) / 2 = .326928
+    bias = mask_bias(torch.tensor([[True, True, False]]))
+    logits = torch.tensor([[2.0, 0.0, 5.0]])
+    loss = imitation_loss(logits, bias, torch.tensor([0]), torch.ones(1), 0.2).loss
+    assert loss.item() == pytest.approx(0.326928, abs=1e-5)
+
+
+def test_the_total_is_the_sum_of_its_weighted_parts():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 3, generator=generator)
+    values, old, advantages, returns = torch.randn(4, 6, generator=generator)
+    arguments = {
+        "actions": torch.tensor([0, 1, 2, 0, 1, 2]),
+        "old_log_probs": old,
+        "advantages": advantages,
+        "returns": returns,
+        "old_values": values + 0.1,
+        "clip": 0.2,
+        "value_clip": None,
+        "value_coef": 0.5,
+        "entropy_coef": 0.01,
+    }
+    parts = ppo_loss(logits, None, values, **arguments)
+    expected = parts.surrogate.loss + 0.5 * parts.value - 0.01 * parts.entropy
+    assert parts.total.item() == pytest.approx(expected.item())
+    alone = ppo_loss(logits, None, values, **arguments, critic_only=True)
+    assert alone.total.item() == pytest.approx(0.5 * parts.value.item())
+    assert alone.surrogate.loss.item() == pytest.approx(parts.surrogate.loss.item())
