@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -239,6 +239,10 @@ def _trajectory(arrays: Mapping[str, NDArray[Any]], sidecar: Mapping[str, Any]) 
     """Brings stored arrays and dtypes, older captures' included, to today's form."""
     metadata = {key: value for key, value in sidecar.items() if key != "sha256"}
     modern = _with_time_axis(arrays)
+    listed = sidecar.get("training_arrays")
+    lost = [n for n in listed if n in ARRAY_NAMES and n not in arrays] if _is_list(listed) else []
+    if lost:
+        raise UserError([f"array {name!r} is missing, the sidecar lists it" for name in lost])
     if "dones" in modern and "terminated" not in modern and "truncated" not in modern:
         modern["terminated"] = modern["dones"]
         modern["truncated"] = np.zeros_like(modern["dones"])
@@ -252,6 +256,10 @@ def _trajectory(arrays: Mapping[str, NDArray[Any]], sidecar: Mapping[str, Any]) 
         raise UserError([f"array {name!r} is missing" for name in missing])
     fitted = {name: _with_dtype(name, array) for name, array in modern.items()}
     return Trajectory(**fitted, metadata=metadata)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _with_time_axis(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
