@@ -8,9 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from journeyman.checkpoint import Checkpoint
 from journeyman.context import AnnealRatio, TrainingContext
 from journeyman.data.replay import ReplayDataset
+from journeyman.data.storage import load_samples
 from journeyman.data.trajectory import Demonstrations
 from journeyman.env.build import lane_spec, make_env
 from journeyman.env.protocol import LaneEnv
@@ -161,19 +164,26 @@ class Orchestrator:
             self._capture_dataset(seeds), dataset.batching
         )
 
-    def run_replay(self, sample: str | Path) -> dict[str, Any]:
-        """Reads one sample (its npz) and returns its summary."""
-        return dataset_service.run_replay(Path(sample))
+    def run_replay(self, sample: str | Path) -> ReplaySummary:
+        """Reads one sample (the path of its npz) and returns what it holds."""
+        trajectories = load_samples(Path(sample))
+        dataset = ReplayDataset.from_trajectories(
+            trajectories, self.settings.dataset.batching, label=Path(sample).stem
+        )
+        return dataset_service.run_replay(dataset, rng=self._replay_rng())
 
-    def run_replay_batch(self, index: int = 0) -> dict[str, float]:
+    def run_replay_batch(self, index: int = 0) -> dict[str, Any]:
         """Returns the summary of one batch of the dataset, in its unshuffled order."""
         return dataset_service.run_replay_batch(self._replay_dataset, index)
 
     def run_replay_dataset(self, epochs: int = 1) -> ReplaySummary:
-        """Reads the whole dataset batch by batch and returns its summary."""
-        return dataset_service.run_replay_dataset(
-            self._replay_dataset, epochs=epochs, rng=SeedPlan(self.settings.seed)["minibatch"]
+        """Reads the whole dataset batch by batch and returns what it holds."""
+        return dataset_service.run_replay(
+            self._replay_dataset, rng=self._replay_rng(), epochs=epochs
         )
+
+    def _replay_rng(self) -> np.random.Generator:
+        return SeedPlan(self.settings.seed)["minibatch"]
 
     def build_policy_network(self) -> "TorchPolicy":
         """Returns the untrained policy of these settings, ready to act; needs torch."""

@@ -57,11 +57,14 @@ class ConsoleProgress:
 
     def end(self, note: str = "") -> None:
         """Prints the finished line with its duration."""
-        self._bars.stop()
         self._bars.update(self._task, visible=False)
+        self.close()
         seconds = time.monotonic() - self._began
-        self.console.print(f"  {self._name:<22} {seconds:6.1f} s  {note}", markup=False)
+        self.console.print(
+            f"  {self._name:<20} {seconds:6.1f} s  {note}", markup=False, soft_wrap=True
+        )
 
     def close(self) -> None:
         """Takes the bar off the screen."""
-        self._bars.stop()
+        if self.console.is_terminal:
+            self._bars.stop()

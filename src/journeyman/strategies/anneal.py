@@ -36,6 +36,7 @@ from journeyman.strategies.base import (
     play,
     player,
     steps_spent,
+    training_words,
 )
 from journeyman.tracking.protocol import StageRun
 
@@ -83,7 +84,7 @@ class AnnealStrategy:
         demonstrator = play(context, None)
         emit_evaluation(context, untrained, steps_spent(first))
 
-        baseline = Baseline(evaluation=untrained, ppo_loss=None)
+        baseline = Baseline(evaluation=untrained, ppo_loss=None, trained=start is not None)
         course = Course(first, untrained, first, baseline)
         for index, stage in enumerate(context.settings.anneal.stages):
             if self._run_stage(context, course, index, stage) == "stop":
@@ -120,7 +121,9 @@ class AnnealStrategy:
         context.telemetry.clear()
         before = course.current
         with context.tracker.stage(name, stage.model_dump()) as stage_run:
+            context.progress.begin(name)
             outcome = self.trainers[stage.mode](context, before, stage)
+            context.progress.end(training_words(outcome.result))
             trained = outcome.checkpoint.with_parts(
                 {}, schedule={"stages_done": index + 1, "stage_update": 0}
             )

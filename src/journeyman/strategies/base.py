@@ -97,6 +97,21 @@ def steps_spent(checkpoint: Checkpoint) -> int:
     return int(checkpoint.state["counters"]["env_steps"])
 
 
+def training_words(training: BCTrainingResult | PPOTrainingResult) -> str:
+    """Returns the figures of a training result that a reader looks at first."""
+    if isinstance(training, BCTrainingResult):
+        return (
+            f"{training.epochs} epochs, held-out decisions {training.val_decision_accuracy:.3f} "
+            f"(majority {training.majority_decision_accuracy:.3f})"
+        )
+    update = training.last_update
+    return (
+        f"{training.updates} updates, {training.transitions:,} steps, "
+        f"kl {update['kl_divergence']:.4f}, "
+        f"explained variance {update['explained_variance']:.2f}"
+    )
+
+
 def emit_evaluation(context: TrainingContext, evaluation: EvaluationResult, step: int) -> None:
     """Emits an evaluation as ``eval/...`` at the environment steps spent so far."""
     metrics = {

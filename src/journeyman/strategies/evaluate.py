@@ -15,13 +15,9 @@ class EvaluateStrategy:
         """Returns the played figures with their interval."""
         settings = context.settings.strategy
         assert isinstance(settings, EvaluateSettings)
-        env = context.make_env(1, context.settings.evaluation.social_stage)
-        try:
-            policy = (
-                None if settings.policy == "demonstrator" else build_player(settings.policy, env)
-            )
-        finally:
-            env.close()
+        policy = None  # play() takes the demonstrator of its own environment
+        if settings.policy != "demonstrator":
+            policy = build_player(settings.policy, context.lane_spec)
         result = play(context, policy)
         emit_evaluation(context, result, 0)
         return result

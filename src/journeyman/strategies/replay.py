@@ -1,9 +1,11 @@
 """``strategy=replay``: read a dataset batch by batch and summarise it."""
 
+import itertools
+
 from journeyman.checkpoint import Checkpoint
 from journeyman.context import TrainingContext
 from journeyman.results import ReplaySummary
-from journeyman.services.dataset import run_replay_dataset
+from journeyman.services.dataset import run_replay
 from journeyman.settings.strategy import ReplayStrategySettings
 
 
@@ -16,8 +18,12 @@ class ReplayStrategy:
         assert isinstance(settings, ReplayStrategySettings)
         context.progress.begin("replay")
         dataset = context.load_replay_dataset()
-        result = run_replay_dataset(
-            dataset, epochs=settings.epochs, rng=context.seeds["minibatch"], progress=context.watch
+        read = itertools.count(1)
+        result = run_replay(
+            dataset,
+            rng=context.seeds["minibatch"],
+            epochs=settings.epochs,
+            on_batch=lambda _: context.watch(next(read), settings.epochs * len(dataset)),
         )
         context.progress.end(f"{result.transitions:,} transitions, {result.batches} batches")
         context.emit("replay", result.baseline_metrics, result.transitions)

@@ -17,6 +17,7 @@ from journeyman.strategies.base import (
     play,
     player,
     steps_spent,
+    training_words,
 )
 from journeyman.strategies.bc import train_bc
 from journeyman.strategies.ppo import train_ppo
@@ -47,7 +48,9 @@ class SingleStrategy:
         demonstrator = play(context, None)
         emit_evaluation(context, before, steps_spent(first))
         with context.tracker.stage(f"00-{self.name}", {}) as stage_run:
+            context.progress.begin(f"00-{self.name}")
             outcome = self.train(context, first)
+            context.progress.end(training_words(outcome.result))
             after = play(context, player(outcome.checkpoint, self.name))
             emit_evaluation(context, after, steps_spent(outcome.checkpoint))
             stage_run.figures({"return_mean": after.episode_return.mean})
