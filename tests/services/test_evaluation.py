@@ -235,12 +235,22 @@ def test_seeds_and_worlds_must_match() -> None:
         play(SignalEnv(num_worlds=4))
 
 
-def test_evaluation_seeds_are_fixed_distinct_and_prolonged() -> None:
-    seeds = evaluation_seeds(5, 5000)
+@pytest.mark.parametrize("generator_seed", [*range(8), 2**31 - 1, 2**63])
+def test_evaluation_seeds_are_fixed_distinct_and_prolonged(generator_seed: int) -> None:
+    seeds = evaluation_seeds(generator_seed, 5000)
     assert len(set(seeds)) == 5000
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert evaluation_seeds(5, 100) == seeds[:100]
-    assert evaluation_seeds(6, 100) != seeds[:100]
+    assert evaluation_seeds(generator_seed, 100) == seeds[:100]
+    assert evaluation_seeds(generator_seed + 1, 100) != seeds[:100]
+
+
+@pytest.mark.parametrize("generator_seed", range(8))
+def test_no_seed_comes_twice_in_the_whole_list(generator_seed: int) -> None:
+    # An odd step visits all residues of a power of two; an even one skips half of them. The
+    # seeds are twice that number plus the domain, so the step shows in two neighbours.
+    first, second = world_seeds(generator_seed, "promotion", start=0, count=2)
+    assert ((second - first) // 2) % 2 == 1
+    assert first % 2 == second % 2 == 1
 
 
 def test_domains_never_share_a_seed() -> None:

@@ -20,13 +20,8 @@ from journeyman.settings.guardrails import GuardrailSettings
 EVALUATION = EvaluationSettings(
     episodes=4, deterministic=False, social_stage="C1", confidence=0.95, bootstrap_resamples=500
 )
-RATE = {
-    "enabled": True,
-    "on_trip": "hold",
-    "tolerance": 0.15,
-    "min_scale": 1.0,
-    "direction": "increase",
-}
+TOLERANCE = {"tolerance": 0.15, "min_scale": 1.0}
+RATE = {"enabled": True, "on_trip": "hold", "direction": "increase"} | TOLERANCE
 DEFAULTS: dict[str, dict[str, Any]] = {
     "bc_accuracy": {"enabled": True, "on_trip": "stop", "threshold": 0.9},
     "loss": {"enabled": True, "on_trip": "hold", "tolerance": 0.1},

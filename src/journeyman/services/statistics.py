@@ -16,19 +16,23 @@ from journeyman.results import Interval
 _BATCH_VALUES = 1 << 22
 """Resampled values held in memory at once (32 MiB)."""
 
+_ROUNDING = 1e-12
+"""Differences smaller than this share of the largest value are rounding."""
+
 
 def mean_interval(
     values: ArrayLike, *, confidence: float, resamples: int, rng: np.random.Generator
 ) -> Interval:
     """Returns the mean and its bootstrap confidence interval (BCa).
 
-    Where all values are equal there is nothing to resample: low = high = mean, exactly.
+    Where all values are equal there is nothing to resample: low = high = mean, exactly. Where
+    they differ by rounding alone (10**-12 of the largest), the interval is their range.
 
     Args:
         values: (n,) one number an independent episode, n >= 2.
         confidence: level of the interval, e.g. 0.95.
         resamples: bootstrap resamples.
-        rng: draws the resamples; not advanced where all values are equal.
+        rng: draws the resamples; not advanced where there is nothing to resample.
 
     Raises:
         ValueError: if there are fewer than two values, or one is not finite.
@@ -36,19 +40,21 @@ def mean_interval(
     values_n = _finite_vector(values, "values")
     if len(values_n) < 2:
         raise ValueError("an interval needs at least 2 episodes, got 1")
-    if np.all(values_n == values_n[0]):
-        same = float(values_n[0])
-        return Interval(mean=same, low=same, high=same, episodes=len(values_n))
+    lowest, highest = float(values_n.min()), float(values_n.max())
+    largest = max(abs(lowest), abs(highest))
+    if highest - lowest <= _ROUNDING * largest:
+        mean = min(max(float(np.mean(values_n)), lowest), highest)
+        return Interval(mean=mean, low=lowest, high=highest, episodes=len(values_n))
 
     from scipy.stats import bootstrap
 
-    # The interval of a mean moves and scales with the values. Scaled to the unit interval around
-    # zero they cannot underflow in the third powers of the acceleration constant.
-    mean = float(np.mean(values_n))
-    centred_n = values_n - mean
-    spread = float(np.max(np.abs(centred_n)))
+    # Scaled by a power of two, which rounds nothing, so that the third powers in the
+    # acceleration constant neither underflow nor overflow. Not centred: the rounding would break
+    # the ties between resampled and observed mean that the bias correction counts.
+    exponent = int(np.frexp(largest)[1])
+    scaled_n = np.ldexp(values_n, -exponent)
     interval = bootstrap(
-        (centred_n / spread,),
+        (scaled_n,),
         np.mean,
         n_resamples=resamples,
         batch=max(1, _BATCH_VALUES // len(values_n)),
@@ -57,12 +63,11 @@ def mean_interval(
         method="BCa",
         rng=rng,
     ).confidence_interval
-    return Interval(
-        mean=mean,
-        low=mean + spread * float(interval.low),
-        high=mean + spread * float(interval.high),
-        episodes=len(values_n),
+    mean, low, high = (
+        float(np.ldexp(value, exponent))
+        for value in (np.mean(scaled_n), interval.low, interval.high)
     )
+    return Interval(mean=mean, low=low, high=high, episodes=len(values_n))
 
 
 def paired_interval(
