@@ -181,7 +181,9 @@ def test_progress_ends_at_the_last_tick() -> None:
 )
 def test_a_saved_capture_is_read_back_the_same(tmp_path: Path, worlds: int, files: int) -> None:
     capture = play(SignalEnv(num_worlds=worlds))
-    manifest_path = save_capture(capture, tmp_path / "out", metadata={"config_id": "abc"})
+    manifest_path = save_capture(
+        capture, tmp_path / "out", metadata={"config_id": "abc", "seed": 1}
+    )
     manifest = json.loads(manifest_path.read_text())
     assert manifest_path.name == "rollout_sample_manifest.json"
     assert len(manifest["samples"]) == files
@@ -201,7 +203,7 @@ def test_a_saved_capture_is_read_back_the_same(tmp_path: Path, worlds: int, file
         assert after.metadata["group"] == before.metadata["group"]
         assert after.metrics == before.metrics
         about = after.metadata["capture_metadata"]
-        assert about == {"config_id": "abc", "ticks": 7, "seed": 5}
+        assert about == {"config_id": "abc", "ticks": 7, "seed": 1, "world_seed": 5}
 
 
 def test_the_same_capture_gives_the_same_files(tmp_path: Path) -> None:

@@ -197,7 +197,8 @@ def save_capture(
         folder: where to; made if need be.
         prefix: file names start with this.
         metadata: kept as ``capture_metadata`` in every sidecar (config_id, scenario,
-            policy_hash, timestamp, versions, ...); ``ticks`` and ``seed`` are added.
+            seed, policy_hash, timestamp, versions, ...); ``ticks`` and ``world_seed``, what the
+            worlds were reset with, are added.
         progress: told of the files written.
 
     Returns:
@@ -207,7 +208,7 @@ def save_capture(
         UserError: if the folder cannot be written.
     """
     trajectories = capture.trajectories
-    about = {**(metadata or {}), "ticks": capture.ticks, "seed": capture.seed}
+    about = {"ticks": capture.ticks, "world_seed": capture.seed, **(metadata or {})}
     size = 1 if capture.lanes <= LANES_PER_SHARD else LANES_PER_SHARD
     middle = "" if size == 1 else "shard_"
     count = -(-capture.lanes // size)
