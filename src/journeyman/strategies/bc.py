@@ -113,14 +113,17 @@ def train_bc(
         _emit(context, trained, held_out, learning_rate, len(lesson.train) / seconds, counters)
         if course.done % context.settings.checkpoint.every == 0 and course.done < count:
             parts = _parts(network, optimizer, lesson) | {"bc_best": best}
-            context.save(_checkpoint(context, start, parts, counters, course))
+            context.save(_checkpoint(context, start, parts, counters, course, settings))
 
     load_weights(network, best)
-    checkpoint = _checkpoint(context, start, _parts(network, optimizer, lesson), counters, None)
+    checkpoint = _checkpoint(
+        context, start, _parts(network, optimizer, lesson), counters, None, settings
+    )
     result = lesson.result(
         network,
         course,
         settings,
+        manifest=getattr(context.settings.dataset, "manifest", None),
         device=str(device),
         seconds=time.perf_counter() - began,
         digest=checkpoint.digest("policy"),
@@ -167,7 +170,6 @@ class _Lesson:
     train_decisions: NDArray[np.bool_]
     normalizer: Mapping[str, NDArray[Any]]
     """The checkpoint's ``normalizer`` part, with feature statistics if the policy whitens."""
-    val_fraction: float
 
     @classmethod
     def prepare(
@@ -206,7 +208,6 @@ class _Lesson:
             decisions=decisions[rows[1]],
             train_decisions=decisions[rows[0]],
             normalizer=normalizer,
-            val_fraction=settings.val_fraction,
         )
 
     def result(
@@ -215,6 +216,7 @@ class _Lesson:
         course: _Course,
         settings: BCSettings,
         *,
+        manifest: str | None,
         device: str,
         seconds: float,
         digest: str,
@@ -229,7 +231,7 @@ class _Lesson:
         majority_decision = majority_accuracy(train_actions[self.train_decisions], decided)
         histogram = np.bincount(train_actions, minlength=len(names)).tolist()
         return BCTrainingResult(
-            manifest=None,
+            manifest=manifest,
             accuracy=course.accuracy,
             loss=course.loss,
             val_accuracy=best.accuracy,
@@ -311,11 +313,17 @@ def _checkpoint(
     parts: Mapping[str, Mapping[str, NDArray[Any]]],
     counters: Mapping[str, int],
     course: _Course | None,
+    settings: BCSettings,
 ) -> Checkpoint:
     """Returns the state after an epoch; without a course, between stages."""
     schedule = finished_schedule(start)
     if course is not None:
         schedule |= {"stage_update": course.done, "imitation": asdict(course)}
     return start.with_parts(
-        parts, generators=context.seeds.state(), counters=dict(counters), schedule=schedule
+        parts,
+        generators=context.seeds.state(),
+        counters=dict(counters),
+        schedule=schedule,
+        # Practice must not draw demonstrations from what imitation is judged by.
+        held_out={"val_fraction": settings.val_fraction},
     )

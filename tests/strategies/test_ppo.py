@@ -1,0 +1,306 @@
+import json
+
+import numpy as np
+import pytest
+
+from journeyman.checkpoint import load_checkpoint, save_checkpoint
+from journeyman.context import RunStopped
+from journeyman.errors import TrainingError, UserError
+from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoint
+from journeyman.settings.schedule import Ramp
+from journeyman.strategies.bc import train_bc
+from journeyman.strategies.ppo import train_ppo
+from journeyman.tracking.telemetry import PPOUpdateMetrics
+from support.signal_env import SignalEnv
+from support.training import (
+    DURATIONS,
+    SMALL,
+    Surroundings,
+    bc_settings,
+    ppo_settings,
+    signal_demonstrations,
+)
+
+
+def untrained(context):
+    return initial_checkpoint(SMALL, context.lane_spec, context.seeds)
+
+
+def practised(tmp_path, start=None, *, settings=None, weight=None, **surroundings):
+    context = Surroundings(tmp_path, **surroundings)
+    first = untrained(context) if start is None else start
+    outcome = train_ppo(context, first, settings or ppo_settings(), bc_weight=weight)
+    return context, outcome
+
+
+def without_durations(result):
+    document = result.model_dump(exclude={"duration_sec"})
+    for name in DURATIONS:
+        document["last_update"].pop(name, None)
+    return document
+
+
+def share_answered(checkpoint, steps=50):
+    """Share of free steps on which the policy, sampling, names the signal."""
+    env = SignalEnv(num_worlds=20)
+    obs, _ = env.reset(seed=99)
+    policy, rng = policy_from_checkpoint(checkpoint), np.random.default_rng(0)
+    right, free = 0.0, 0
+    for _ in range(steps):
+        free += int(obs["action_mask"][:, 1].sum())
+        obs, rewards, *_ = env.step(policy.act(obs, rng).actions)
+        right += float(rewards.sum())
+    return right / free
+
+
+def test_practice_alone_solves_the_signal(tmp_path):
+    # The untrained policy guesses among four: a quarter. Learned: nearly always.
+    settings = ppo_settings(updates=40, worlds=8, rollout_ticks=32, minibatch_size=256, epochs=4)
+    context, outcome = practised(tmp_path, settings=settings)
+    assert share_answered(untrained(Surroundings(tmp_path))) < 0.35
+    assert share_answered(outcome.checkpoint) > 0.95
+    # An episode has 20 steps of which .7 are free: at most about 14, untrained about 3.5.
+    assert outcome.result.episode_return_mean > 12.0
+    first = [update["episode_return_mean"] for update in context.emissions.of("ppo")[:2]]
+    assert max(first) < 6.0
+
+
+def test_the_same_config_twice_gives_the_same_bits_and_metrics(tmp_path):
+    runs = [
+        practised(
+            tmp_path / str(i),
+            settings=ppo_settings(normalize_features=True, normalize_rewards=True),
+            weight=lambda update: 0.5,
+            demonstrations=signal_demonstrations(),
+        )
+        for i in range(2)
+    ]
+    (first, one), (second, two) = runs
+    assert one.checkpoint.digest() == two.checkpoint.digest()
+    assert without_durations(one.result) == without_durations(two.result)
+    for group in ("ppo", "reward", "optimisation"):
+        assert first.emissions.of(group) == second.emissions.of(group)
+        assert len(first.emissions.of(group)) == 4
+    _, other = practised(tmp_path / "other", seed=1)
+    assert other.checkpoint.digest("policy") != one.checkpoint.digest("policy")
+
+
+SETTINGS = {
+    "plain": {},
+    "normalised": {"normalize_features": True, "normalize_rewards": True},
+    "scheduled": {
+        "learning_rate": Ramp(start=3e-3, end=1e-4),
+        "clip": Ramp(start=0.3, end=0.1),
+        "entropy_coef": Ramp(start=0.02, end=0.0),
+        "critic_warmup": 2,
+        "target_kl": 0.01,
+    },
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("stopped_after", [1, 3, 5])
+def test_a_stage_stopped_in_the_middle_goes_on_bit_for_bit(tmp_path, name, stopped_after):
+    settings = ppo_settings(updates=6, **SETTINGS[name])
+    shown = signal_demonstrations()
+    options = {"settings": settings, "weight": lambda i: 0.1 * i, "demonstrations": shown}
+    whole, expected = practised(tmp_path / "whole", **options)
+    stopped = Surroundings(
+        tmp_path / "cut", demonstrations=shown, checkpoint_every=1, stop_after=stopped_after
+    )
+    with pytest.raises(RunStopped):
+        train_ppo(stopped, untrained(stopped), settings, bc_weight=options["weight"])
+    halfway = load_checkpoint(tmp_path / "cut" / "checkpoints" / "latest.safetensors")
+    assert halfway.state["schedule"]["stage_update"] == stopped_after
+    resumed, outcome = practised(tmp_path / "resumed", halfway, seed=0, **options)
+    assert outcome.checkpoint.digest() == expected.checkpoint.digest()
+    assert outcome.checkpoint.state == expected.checkpoint.state
+    assert without_durations(outcome.result) == without_durations(expected.result)
+    rejoined = stopped.emissions.of("ppo") + resumed.emissions.of("ppo")
+    assert rejoined == whole.emissions.of("ppo")
+
+
+def test_two_stages_of_three_updates_are_one_of_six(tmp_path):
+    _, six = practised(tmp_path, settings=ppo_settings(updates=6))
+    _, three = practised(tmp_path, settings=ppo_settings(updates=3))
+    save_checkpoint(three.checkpoint, tmp_path / "three.safetensors")
+    between = load_checkpoint(tmp_path / "three.safetensors")
+    _, again = practised(tmp_path, between, settings=ppo_settings(updates=3))
+    assert again.checkpoint.digest() == six.checkpoint.digest()
+    # With another seed too: whatever practice draws from comes out of the checkpoint.
+    _, other = practised(tmp_path, between, settings=ppo_settings(updates=3), seed=1)
+    owners = ("policy", "ppo_optimizer", "env", "lanes")
+    assert other.checkpoint.digest(*owners) == six.checkpoint.digest(*owners)
+    assert again.checkpoint.state["counters"] == six.checkpoint.state["counters"]
+    assert again.result.steps == six.result.steps == 6 * 64
+    assert again.result.transitions == 3 * 64
+
+
+def test_another_number_of_worlds_starts_lanes_anew(tmp_path):
+    _, four = practised(tmp_path, settings=ppo_settings(updates=1))
+    _, eight = practised(tmp_path, four.checkpoint, settings=ppo_settings(updates=1, worlds=8))
+    assert eight.checkpoint.state["env"] == {"worlds": 8}
+    assert eight.checkpoint.part("lanes")["episode_length"].tolist() == [8] * 16
+
+
+def test_practice_begins_with_the_weights_imitation_left(tmp_path):
+    shown = signal_demonstrations()
+    apprentice = Surroundings(tmp_path, demonstrations=shown)
+    taught = train_bc(apprentice, untrained(apprentice), bc_settings()).checkpoint
+    seen = []
+
+    class Watched(SignalEnv):
+        """Notes what is played on the first step of practice."""
+
+        def step(self, actions):
+            seen.append((self._observe(), actions.copy()))
+            return super().step(actions)
+
+    context = Surroundings(tmp_path, env=lambda worlds: Watched(num_worlds=worlds))
+    # A step size of 0 would hide a change of weights, so the update is a real one; what acted
+    # in the rollout before it is compared with the player of imitation's checkpoint.
+    outcome = train_ppo(context, taught, ppo_settings(updates=1))
+    rng = np.random.default_rng()
+    rng.bit_generator.state = taught.state["generators"]["act"]
+    player = policy_from_checkpoint(taught)
+    for obs, actions in seen:
+        assert player.act(obs, rng).actions.tolist() == actions.tolist()
+    assert outcome.checkpoint.digest("policy") != taught.digest("policy")
+
+
+def test_a_stage_of_critic_warmup_ends_with_imitations_weights(tmp_path):
+    shown = signal_demonstrations()
+    apprentice = Surroundings(tmp_path, demonstrations=shown)
+    taught = train_bc(apprentice, untrained(apprentice), bc_settings()).checkpoint
+    context, outcome = practised(
+        tmp_path,
+        taught,
+        settings=ppo_settings(updates=3, critic_warmup=3),
+        weight=lambda update: 1.0,
+        demonstrations=shown,
+    )
+    before, after = taught.part("policy"), outcome.checkpoint.part("policy")
+    changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    expected = {name for name in before if name.startswith(("critic.", "value_head."))}
+    assert changed == expected
+    assert all(emitted["critic_only"] for emitted in context.emissions.of("optimisation"))
+
+
+def test_every_update_follows_telemetry(tmp_path):
+    settings = ppo_settings(updates=3, critic_warmup=1)
+    context, outcome = practised(
+        tmp_path, settings=settings, weight=lambda i: 0.5, demonstrations=signal_demonstrations()
+    )
+    updates = [call for call in context.emissions.calls if call[0] == "ppo"]
+    for index, (_, metrics, step) in enumerate(updates):
+        assert PPOUpdateMetrics.model_validate({**metrics, "log_stream_offset": index})
+        assert step == metrics["steps"] == 64 * (index + 1)
+        assert metrics["updates"] == index + 1
+        assert metrics["epoch"] == 2 * (index + 1)
+        assert ("loss_bc" in metrics) is (index > 0)
+        assert metrics["anneal_bc_weight"] == 0.5
+        total = metrics["loss_policy"] + 0.5 * metrics["loss_value"]
+        total += 0.01 * metrics["loss_entropy"] + 0.5 * metrics.get("loss_bc", 0.0)
+        if index == 0:
+            total = 0.5 * metrics["loss_value"]
+        assert metrics["loss_total"] == pytest.approx(total, rel=1e-4, abs=1e-6)
+    assert outcome.result.last_update == updates[-1][1]
+    assert json.dumps(outcome.result.model_dump())
+    assert {group for group, _, _ in context.emissions.calls} == {
+        "ppo",
+        "reward",
+        "optimisation",
+        "time",
+    }
+    assert set(context.emissions.of("reward")[0]) == {"answer", "hazard"}
+
+
+def test_constants_of_the_anneal_are_in_every_update(tmp_path):
+    context = Surroundings(tmp_path)
+    train_ppo(
+        context,
+        untrained(context),
+        ppo_settings(updates=2),
+        telemetry={"anneal_cycle": 3, "anneal_stage": "01-ppo"},
+    )
+    found = [(m["anneal_cycle"], m["anneal_stage"]) for m in context.emissions.of("ppo")]
+    assert found == [(3, "01-ppo")] * 2
+
+
+def test_the_demonstrations_loss_never_sees_what_was_held_out(tmp_path, monkeypatch):
+    shown = signal_demonstrations()
+    apprentice = Surroundings(tmp_path, demonstrations=shown)
+    taught = train_bc(apprentice, untrained(apprentice), bc_settings(epochs=1))
+    import journeyman.strategies.ppo as module
+
+    used = []
+    original = module.DemonstrationTensors.from_rows
+
+    def noting(demonstrations, rows, **options):
+        used.append(rows)
+        return original(demonstrations, rows, **options)
+
+    monkeypatch.setattr(module.DemonstrationTensors, "from_rows", noting)
+    settings = ppo_settings(updates=1)
+    practised(
+        tmp_path, taught.checkpoint, settings=settings, weight=lambda i: 1.0, demonstrations=shown
+    )
+    assert len(used[0]) == taught.result.samples
+    assert len(used[0]) + taught.result.val_samples == len(shown)
+
+
+class Poisoned(SignalEnv):
+    """From a step on, pays rewards that are not numbers, a few times."""
+
+    def __init__(self, *, at, times, **options):
+        super().__init__(**options)
+        self.at, self.times, self.steps = at, times, 0
+
+    def step(self, actions):
+        obs, rewards, *rest = super().step(actions)
+        self.steps += 1
+        if self.steps >= self.at and self.times > 0:
+            self.times -= 1
+            rewards = rewards + np.float32(np.nan)
+        return obs, rewards, *rest
+
+
+def poisoned(times):
+    # Rollouts have 8 steps: step 24 is the last of the third.
+    return lambda worlds: Poisoned(num_worlds=worlds, at=24, times=times)
+
+
+def test_a_nan_ends_the_run_and_names_the_update(tmp_path):
+    with pytest.raises(TrainingError, match=r"update 3: rewards not finite"):
+        practised(tmp_path, env=poisoned(1))
+
+
+def test_a_rollback_goes_on_from_the_last_good_update_at_half_the_step(tmp_path):
+    settings = ppo_settings(on_nan="rollback")
+    context, outcome = practised(tmp_path, settings=settings, env=poisoned(2))
+    # The environment fails twice, so the third attempt at update 3 runs at a quarter.
+    assert [m["lr"] for m in context.emissions.of("ppo")] == [3e-3, 3e-3, 7.5e-4, 7.5e-4]
+    assert outcome.result.updates == 4
+    _, smooth = practised(tmp_path, settings=ppo_settings(updates=2))
+    _, same = practised(
+        tmp_path,
+        settings=ppo_settings(updates=2, on_nan="rollback"),
+    )
+    assert same.checkpoint.digest() == smooth.checkpoint.digest()
+
+
+def test_three_rollbacks_are_the_limit(tmp_path):
+    with pytest.raises(TrainingError, match=r"update 3: rewards.*; 3 rollbacks did not help"):
+        practised(tmp_path, settings=ppo_settings(on_nan="rollback"), env=poisoned(10**6))
+
+
+def test_weights_learned_without_whitening_are_not_practised_with_it(tmp_path):
+    _, outcome = practised(tmp_path, settings=ppo_settings(updates=1))
+    with pytest.raises(UserError, match="trained without feature statistics"):
+        practised(tmp_path, outcome.checkpoint, settings=ppo_settings(normalize_features=True))
+
+
+def test_a_policy_of_another_environment_is_refused(tmp_path):
+    start = untrained(Surroundings(tmp_path))
+    with pytest.raises(UserError, match="actions: expected"):
+        practised(tmp_path, start, env=lambda worlds: SignalEnv(num_worlds=worlds, signals=5))
