@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from journeyman.checkpoint import Checkpoint
 from journeyman.context import AnnealRatio, TrainingContext
@@ -225,7 +226,10 @@ class Orchestrator:
         preflight([settings])
         strategy = load_strategy(settings.strategy.kind)
         run_dir = self.run_dir or new_run_dir(settings.outputs_path)
-        with RunSession(settings, run_dir, self._overrides, self._progress) as session:
+        with (
+            threadpool_limits(settings.runtime.torch_threads),
+            RunSession(settings, run_dir, self._overrides, self._progress) as session,
+        ):
             result = strategy.run(self._context(settings, session), start)
             session.conclude(result)
         if isinstance(self._progress, ConsoleProgress):

@@ -1,5 +1,6 @@
 """The table at the end of a run; it fits a terminal of 80 columns."""
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -44,6 +45,8 @@ def _play_table(evaluation: EvaluationResult) -> Table:
             f"social stage {evaluation.social_stage}"
         ),
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("policy", no_wrap=True)
     table.add_column("env steps", justify="right", no_wrap=True)

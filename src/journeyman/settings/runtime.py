@@ -11,7 +11,7 @@ class RuntimeSettings(Section):
     device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """``auto`` (the CUDA device with most free memory, else the CPU), ``cpu``, ``cuda:N``."""
     torch_threads: int = Field(ge=1, le=1024)
-    """Threads of torch; small networks are fastest with one."""
+    """Threads of torch and of NumPy's linear algebra; small networks are fastest with one."""
     town_threads: int = Field(ge=1, le=1024)
     """Threads of the town's kernels (worlds are simulated side by side)."""
 
