@@ -87,6 +87,13 @@ def test_later_steps_do_not_write_into_the_capture() -> None:
     assert same_arrays(play(SignalEnv()), play(Reusing()))
 
 
+def test_a_capture_cannot_be_written_to() -> None:
+    capture = play(SignalEnv())
+    for array in (capture.features, capture.rewards, capture.demonstrations.actions):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
 def test_metrics_are_totals_and_rates() -> None:
     # 8 lanes x 10 ticks = 80 agent-ticks
     capture = play(SignalEnv(forced=0.5), ticks=10)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from journeyman.data.trajectory import Demonstrations, Trajectory
+from journeyman.data.trajectory import Demonstrations, Trajectory, freeze_arrays
 from journeyman.env.protocol import LaneSpec
 
 
@@ -58,6 +58,23 @@ class Capture:
     final_map: NDArray[np.uint8] | None
     event_totals: Mapping[str, NDArray[np.float64]]
     warnings: tuple[str, ...]
+
+    _ARRAYS = (
+        "features",
+        "map",
+        "actions",
+        "action_mask",
+        "rewards",
+        "terminated",
+        "truncated",
+        "log_probs",
+        "values",
+        "final_features",
+        "final_map",
+    )
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self, self._ARRAYS)
 
     @property
     def lanes(self) -> int:

@@ -41,18 +41,6 @@ def join(samples: Sequence[Sample], label: str, warnings: Iterable[str] = ()) ->
     lengths = [len(trajectory) for trajectory in trajectories]
     masks = [t.action_mask for t in trajectories if t.action_mask is not None]
     splits = tuple(sample.split for sample in samples)
-    groups, ungrouped = _groups(samples)
-    found = list(warnings) + list(
-        gather_warnings([(s.name, s.trajectory.warnings) for s in samples])
-    )
-    if ungrouped:
-        found.append(
-            f"{ungrouped} of {len(samples)} trajectories do not record their world: agents of "
-            "one world may stand on both sides of the held-out split"
-        )
-    worlds = sorted({str(t.metadata.get("env_id", "unrecorded")) for t in trajectories})
-    if len(worlds) > 1:
-        found.append(f"trajectories of several environments are mixed: {', '.join(worlds)}")
     return Demonstrations(
         features=np.concatenate([trajectory.features for trajectory in trajectories]),
         map=maps,
@@ -60,11 +48,11 @@ def join(samples: Sequence[Sample], label: str, warnings: Iterable[str] = ()) ->
         action_mask=np.concatenate(masks) if spec.has_action_mask else None,
         weights=np.repeat(np.array([s.weight for s in samples], np.float32), lengths),
         trajectory_ids=np.repeat(np.arange(len(samples)), lengths),
-        groups=groups,
+        groups=_groups(samples),
         lane_spec=spec,
         label=label,
         splits=splits if any(splits) else (),
-        warnings=tuple(dict.fromkeys(found)),
+        warnings=tuple(dict.fromkeys([*warnings, *_warnings(samples)])),
     )
 
 
@@ -190,8 +178,22 @@ def _maps(samples: Sequence[Sample]) -> NDArray[np.uint8]:
     return np.concatenate(maps)
 
 
-def _groups(samples: Sequence[Sample]) -> tuple[NDArray[np.int64], int]:
-    """Returns each trajectory's group, numbered as they appear, and how many record none."""
+def _warnings(samples: Sequence[Sample]) -> list[str]:
+    found = list(gather_warnings([(s.name, s.trajectory.warnings) for s in samples]))
+    ungrouped = sum("group" not in sample.trajectory.metadata for sample in samples)
+    if ungrouped:
+        found.append(
+            f"{ungrouped} of {len(samples)} trajectories do not record their world: agents of "
+            "one world may stand on both sides of the held-out split"
+        )
+    worlds = sorted({str(s.trajectory.metadata.get("env_id", "unrecorded")) for s in samples})
+    if len(worlds) > 1:
+        found.append(f"trajectories of several environments are mixed: {', '.join(worlds)}")
+    return found
+
+
+def _groups(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """Returns each trajectory's group, numbered as they appear."""
     keys = [
         ("group", str(sample.trajectory.metadata["group"]))
         if "group" in sample.trajectory.metadata
@@ -199,5 +201,4 @@ def _groups(samples: Sequence[Sample]) -> tuple[NDArray[np.int64], int]:
         for sample in samples
     ]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    ungrouped = sum(kind == "trajectory" for kind, _ in keys)
-    return np.array([numbers[key] for key in keys], np.int64), ungrouped
+    return np.array([numbers[key] for key in keys], np.int64)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from journeyman.data.storage import load_samples
 from journeyman.data.trajectory import Split, Trajectory

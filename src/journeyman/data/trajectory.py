@@ -85,7 +85,7 @@ class Trajectory:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _freeze_arrays(self, ARRAY_NAMES)
+        freeze_arrays(self, ARRAY_NAMES)
         metadata = json.loads(json.dumps(dict(self.metadata)))
         object.__setattr__(self, "metadata", MappingProxyType(metadata))
         problems = trajectory_problems(self.arrays(), metadata)
@@ -208,7 +208,7 @@ class Demonstrations:
     _ARRAYS = ("features", "map", "actions", "action_mask", "weights", "trajectory_ids", "groups")
 
     def __post_init__(self) -> None:
-        _freeze_arrays(self, self._ARRAYS)
+        freeze_arrays(self, self._ARRAYS)
         problems = demonstration_problems(self.arrays(), self.lane_spec, self.splits)
         if problems:
             raise UserError(problems)
@@ -279,7 +279,8 @@ class Demonstrations:
         return np.flatnonzero(~rows_held_out), np.flatnonzero(rows_held_out)
 
 
-def _freeze_arrays(owner: object, names: tuple[str, ...]) -> None:
+def freeze_arrays(owner: object, names: tuple[str, ...]) -> None:
+    """Turns the named arrays of a frozen dataclass into contiguous read-only views."""
     for name in names:
         array = getattr(owner, name)
         if array is not None:

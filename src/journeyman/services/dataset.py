@@ -128,6 +128,10 @@ def run_replay(
             summaries.append(summary)
             if on_batch is not None:
                 on_batch(summary)
+    return _summary(dataset, summaries, time.perf_counter() - began)
+
+
+def _summary(dataset: ReplayDataset, summaries: list[Summary], seconds: float) -> ReplaySummary:
     names = dict.fromkeys(name for info in dataset.samples for name in info.bucket.feature_names)
     return ReplaySummary(
         manifest=None if dataset.manifest is None else str(dataset.manifest),
@@ -141,7 +145,7 @@ def run_replay(
         batch_summaries=tuple(summaries),
         warnings=dataset.warnings,
         digest=dataset.digest,
-        duration_sec=time.perf_counter() - began,
+        duration_sec=seconds,
     )
 
 

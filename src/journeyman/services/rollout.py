@@ -68,30 +68,8 @@ def capture_rollout(
         record.outcome(t, rewards_L, terminated_L, truncated_L, info["events"])
         if progress is not None and ((t + 1) % every == 0 or t + 1 == ticks):
             progress(t + 1, ticks)
-    ended_L = terminated_L | truncated_L
-    final_features, final_map = (
-        _final(obs, info["final_obs"], ended_L, name) for name in ("features", "map")
-    )
-    assert final_features is not None
-    return Capture(
-        lane_spec=env.lane_spec,
-        label=policy.label,
-        seed=seed,
-        num_worlds=env.num_worlds,
-        features=record.features,
-        map=record.map,
-        actions=record.actions,
-        action_mask=record.action_mask,
-        rewards=record.rewards,
-        terminated=record.terminated,
-        truncated=record.truncated,
-        log_probs=record.log_probs,
-        values=record.values,
-        final_features=final_features,
-        final_map=final_map,
-        event_totals={name: record.events[:, e].copy() for e, name in enumerate(env.event_names)},
-        warnings=_warnings(policy, record),
-    )
+    final = _last_seen(obs, info["final_obs"], terminated_L | truncated_L)
+    return record.finish(policy, seed=seed, final=final)
 
 
 class _Record:
@@ -100,7 +78,7 @@ class _Record:
     def __init__(self, env: LaneEnv, ticks: int) -> None:
         spec, lanes = env.lane_spec, env.num_envs
         size, actions = (lanes, ticks), len(spec.action_names)
-        self.spec = spec
+        self.spec, self.num_worlds, self.event_names = spec, env.num_worlds, env.event_names
         self.features = np.empty((*size, len(spec.feature_names)), np.float32)
         self.map = None if spec.map_shape is None else np.empty((*size, *spec.map_shape), np.uint8)
         self.action_mask = np.empty((*size, actions), np.bool_) if spec.has_action_mask else None
@@ -151,16 +129,38 @@ class _Record:
         self.truncated[:, t] = truncated_L
         self.events += events_LE
 
+    def finish(self, policy: Policy, *, seed: int, final: Mapping[str, NDArray[Any]]) -> Capture:
+        return Capture(
+            lane_spec=self.spec,
+            label=policy.label,
+            seed=seed,
+            num_worlds=self.num_worlds,
+            features=self.features,
+            map=self.map,
+            actions=self.actions,
+            action_mask=self.action_mask,
+            rewards=self.rewards,
+            terminated=self.terminated,
+            truncated=self.truncated,
+            log_probs=self.log_probs,
+            values=self.values,
+            final_features=final["features"],
+            final_map=final.get("map"),
+            event_totals={
+                name: self.events[:, e].copy() for e, name in enumerate(self.event_names)
+            },
+            warnings=_warnings(policy, self),
+        )
 
-def _final(
-    obs: Observation, final_obs: Observation, ended_L: NDArray[np.bool_], name: str
-) -> NDArray[Any] | None:
+
+def _last_seen(
+    obs: Observation, final_obs: Observation, ended_L: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
     """Returns what each lane saw after its last step: its end, not its next beginning."""
-    if name not in obs:
-        return None
-    final = np.array(obs[name])
-    final[ended_L] = final_obs[name][ended_L]
-    return final
+    seen = {name: np.array(obs[name]) for name in ("features", "map") if name in obs}
+    for name, array in seen.items():
+        array[ended_L] = final_obs[name][ended_L]
+    return seen
 
 
 def _warnings(policy: Policy, record: _Record) -> tuple[str, ...]:
@@ -207,23 +207,10 @@ def save_capture(
     Raises:
         UserError: if the folder cannot be written.
     """
-    trajectories = capture.trajectories
     about = {"ticks": capture.ticks, "world_seed": capture.seed, **(metadata or {})}
-    size = 1 if capture.lanes <= LANES_PER_SHARD else LANES_PER_SHARD
-    middle = "" if size == 1 else "shard_"
-    count = -(-capture.lanes // size)
-    samples = []
+    path = folder / f"{prefix}_manifest.json"
     try:
-        for number in range(count):
-            part = [
-                trajectory.with_metadata(capture_metadata=about)
-                for trajectory in trajectories[number * size : (number + 1) * size]
-            ]
-            stem = folder / f"{prefix}_{middle}{number:04d}"
-            sha256 = save_trajectory(part[0], stem) if size == 1 else save_shard(part, stem)
-            samples.append({"sample": f"{stem.name}.npz", "sha256": sha256, "accepted": True})
-            if progress is not None:
-                progress(number + 1, count)
+        samples = _save_samples(capture, folder / prefix, about, progress)
         write_json(folder / f"{prefix}_metrics.json", capture.metrics)
         manifest = {
             "label": capture.label,
@@ -232,11 +219,29 @@ def save_capture(
             "warnings": list(capture.warnings),
             "samples": samples,
         }
-        path = folder / f"{prefix}_manifest.json"
         write_json(path, manifest)
     except OSError as error:
         raise UserError(f"{folder}: the capture cannot be written ({error})") from error
     return path
+
+
+def _save_samples(
+    capture: Capture, stem: Path, about: Mapping[str, Any], progress: Progress | None
+) -> list[dict[str, Any]]:
+    """Writes the lanes, a file each or in shards; returns their manifest entries."""
+    single = capture.lanes <= LANES_PER_SHARD
+    size = 1 if single else LANES_PER_SHARD
+    count = -(-capture.lanes // size)
+    samples = []
+    for number in range(count):
+        lanes = capture.trajectories[number * size : (number + 1) * size]
+        part = [trajectory.with_metadata(capture_metadata=dict(about)) for trajectory in lanes]
+        path = stem.with_name(f"{stem.name}_{'' if single else 'shard_'}{number:04d}")
+        sha256 = save_trajectory(part[0], path) if single else save_shard(part, path)
+        samples.append({"sample": f"{path.name}.npz", "sha256": sha256, "accepted": True})
+        if progress is not None:
+            progress(number + 1, count)
+    return samples
 
 
 def capture_result(capture: Capture, manifest: Path | None, duration_sec: float) -> CaptureResult:
