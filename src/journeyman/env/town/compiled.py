@@ -17,6 +17,10 @@ from typing import Any, TypeVar, cast
 import numba
 from numba import njit
 
+_PLAIN = {"error_model": "numpy", "_nrt": False}
+"""Rules allocate nothing, so they do without numba's counting of references, whose atomic
+operations took most of a tick's time, and most of it again for each further thread."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -37,6 +41,18 @@ def _cache_folder() -> str | None:
     return str(folder)
 
 
+_SERIAL_BELOW_LANES = 256
+
+
+def worth_threads(lanes: int) -> bool:
+    """Says whether to use the parallel kernels: starting threads must save more than it takes.
+
+    The number of threads is numba's (``numba.set_num_threads``). Whether or not it changes
+    under way, the results do not.
+    """
+    return lanes >= _SERIAL_BELOW_LANES and numba.get_num_threads() > 1
+
+
 CACHE_FOLDER = _cache_folder()
 
 
@@ -46,9 +62,8 @@ def _compile_kernel(function: Function, *, parallel: bool) -> Function:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = CACHE_FOLDER or before
     try:
-        decorate = njit(
-            cache=CACHE_FOLDER is not None, parallel=parallel, error_model="numpy", nogil=True
-        )
+        cached = CACHE_FOLDER is not None
+        decorate = njit(cache=cached, parallel=parallel, nogil=True, **_PLAIN)
         return cast(Function, decorate(function))
     finally:
         numba.config.CACHE_DIR = before
@@ -59,13 +74,15 @@ def compiled(function: Function) -> Function:
 
     Leaving out what calls from Python would need halves the time it takes to compile the town.
     """
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
-    return cast(Function, njit(**options)(function))
+    return cast(Function, njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_PLAIN)(function))
 
 
 def inlined(function: Function) -> Function:
-    """Copies a helper into its callers: numba cannot return a record from a call."""
-    return cast(Function, njit(inline="always", error_model="numpy")(function))
+    """Copies a function into its callers before types are inferred.
+
+    For helpers that return a record, which numba cannot return from a call.
+    """
+    return cast(Function, njit(inline="always", **_PLAIN)(function))
 
 
 def kernel(function: Function) -> Function:

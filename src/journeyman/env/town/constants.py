@@ -19,10 +19,9 @@ AFFORDANCE = np.dtype(
         ("energy", "f8"),
         ("price", "f8"),
         ("meals", "i8"),
+        ("objects", "i8"),  # that afford it
     ]
 )
-SHIFT = np.dtype([("start", "i8"), ("end", "i8"), ("wage", "f8"), ("x", "i8"), ("y", "i8")])
-PERSONALITY = np.dtype([("extroversion", "f8"), ("forgiveness", "f8"), ("ambition", "f8")])
 
 _SCALAR_SECTIONS = (
     "needs",
@@ -39,57 +38,50 @@ _SCALAR_SECTIONS = (
 
 
 class Constants(NamedTuple):
-    """What the rules read and never write.
+    """What the rules read and never write, as they take it.
 
     Attributes:
-        numbers: (1,) of one record; its field ``queues_patience`` is the setting ``queues.patience``.
+        numbers: a record whose field ``queues_patience`` is the setting ``queues.patience``;
             ``grid`` and ``episode_ticks`` are there as well.
-        affordances: (5,) of AFFORDANCE, 0 unused, else by kind of object.
-        shifts: (J,) of SHIFT.
-        personalities: (P,) of PERSONALITY.
-        homes: (A, 2) int64 tiles.
-        things: (O, 3) int64: kind and tile of each object.
-        kinds: (5,) int64 number of objects of each kind.
-        clock: (1440, 2) float64 sine and cosine of the time of day.
+        affordances: (5,) of AFFORDANCE by kind of object, 0 unused.
+    """
+
+    numbers: Any
+    affordances: NDArray[Any]
+
+
+class Tables(NamedTuple):
+    """The constants as arrays, as kernels take them.
+
+    Attributes:
+        numbers: (1,) of the record in ``Constants``.
+        affordances: (5,) of AFFORDANCE.
+        day: (1440, 2) float64 sine and cosine of the time of day.
     """
 
     numbers: NDArray[Any]
     affordances: NDArray[Any]
-    shifts: NDArray[Any]
-    personalities: NDArray[Any]
-    homes: NDArray[np.int64]
-    things: NDArray[np.int64]
-    kinds: NDArray[np.int64]
-    clock: NDArray[np.float64]
+    day: NDArray[np.float64]
 
 
-def constants_from(settings: TownSettings, layout: Layout) -> Constants:
+def tables_from(settings: TownSettings, layout: Layout) -> Tables:
     """Collects every number the rules need."""
     fields = [("grid", layout.grid), ("episode_ticks", layout.episode_ticks)]
     for section in _SCALAR_SECTIONS:
         fields += _scalars(section, getattr(settings, section))
     dtype = np.dtype([(name, "i8" if isinstance(value, int) else "f8") for name, value in fields])
-    numbers = np.array([tuple(value for _, value in fields)], dtype)
     affordances = np.zeros(KINDS, AFFORDANCE)
     affordances["ticks"][0] = 1
+    kinds = [kind for kind, _ in layout.objects]
     for kind, (_, affordance) in enumerate(settings.affordances, start=1):
-        affordances[kind] = tuple(getattr(affordance, name) for name in AFFORDANCE.names or ())
-    shifts = [
-        (shift.start, shift.end, shift.wage, *site)
-        for shift, site in zip(layout.shifts, layout.sites, strict=True)
-    ]
-    tempers = [(p.extroversion, p.forgiveness, p.ambition) for p in settings.personalities]
-    things = np.array([(kind, *tile) for kind, tile in layout.objects], np.int64)
+        for name, value in affordance:
+            affordances[name][kind] = value
+        affordances["objects"][kind] = kinds.count(kind)
     angle = 2.0 * np.pi * np.arange(DAY_TICKS) / DAY_TICKS
-    return Constants(
-        numbers=numbers,
+    return Tables(
+        numbers=np.array([tuple(value for _, value in fields)], dtype),
         affordances=affordances,
-        shifts=np.array(shifts, SHIFT),
-        personalities=np.array(tempers, PERSONALITY),
-        homes=np.array(layout.homes, np.int64),
-        things=things,
-        kinds=np.bincount(things[:, 0], minlength=KINDS).astype(np.int64),
-        clock=np.stack([np.sin(angle), np.cos(angle)], axis=1),
+        day=np.stack([np.sin(angle), np.cos(angle)], axis=1),
     )
 
 

@@ -14,7 +14,7 @@ from journeyman.env.town.rules.affordances import is_served
 from journeyman.env.town.rules.intents import is_open
 from journeyman.env.town.rules.places import at_work, best_object, chat_partner, distance
 from journeyman.env.town.rules.queues import rival_in_queue
-from journeyman.env.town.state import NOBODY, NOTHING, QUEUE_PLACES, World
+from journeyman.env.town.state import NOBODY, NOTHING, World
 
 _TIME = position("need_hunger")
 _SHIFT = position("shift_none")
@@ -54,9 +54,9 @@ def see_self(world: World, constants: Constants, a: int, row: Any) -> None:
     row[_TIME + 1] = agent["hygiene"]
     row[_TIME + 2] = agent["energy"]
     row[_TIME + 3] = min(agent["wallet"], 4.0) / 4.0
-    row[_TIME + 4] = constants.clock[tick % _DAY, 0]
-    row[_TIME + 5] = constants.clock[tick % _DAY, 1]
-    row[_TIME + 6] = tick / constants.numbers[0]["episode_ticks"]
+    row[_TIME + 4] = world.clock["time_sin"]
+    row[_TIME + 5] = world.clock["time_cos"]
+    row[_TIME + 6] = tick / constants.numbers["episode_ticks"]
 
 
 @compiled
@@ -68,22 +68,21 @@ def see_work(world: World, constants: Constants, a: int, row: Any) -> None:
     row[_SHIFT + 9] = 1.0
     if agent["job"] == NOTHING:
         return
-    shift = constants.shifts[agent["job"]]
     time = world.clock["tick"] % _DAY
-    if shift["start"] <= time < shift["end"]:
+    if agent["shift_start"] <= time < agent["shift_end"]:
         row[_SHIFT + 5] = 1.0
         row[_SHIFT + 6] = 0.0
-        row[_SHIFT + 7] = (shift["end"] - time) / (shift["end"] - shift["start"])
+        row[_SHIFT + 7] = (agent["shift_end"] - time) / (agent["shift_end"] - agent["shift_start"])
     else:
-        until = (shift["start"] - time) % _DAY
+        until = (agent["shift_start"] - time) % _DAY
         row[_SHIFT + 6] = min(until, _SHIFT_HORIZON) / _SHIFT_HORIZON
-    row[_SHIFT + 8] = min(1.0, agent["lateness"] / constants.numbers[0]["jobs_absent_after"])
+    row[_SHIFT + 8] = min(1.0, agent["lateness"] / constants.numbers["jobs_absent_after"])
     if agent["due_ticks"] > 0:
         row[_SHIFT + 9] = agent["attended_ticks"] / agent["due_ticks"]
     row[_JOB] = 1.0
-    row[_JOB + 1] = squash(shift["x"] - agent["x"])
-    row[_JOB + 2] = squash(shift["y"] - agent["y"])
-    row[_JOB + 3] = 1.0 if at_work(world, constants, a) else 0.0
+    row[_JOB + 1] = squash(agent["site_x"] - agent["x"])
+    row[_JOB + 2] = squash(agent["site_y"] - agent["y"])
+    row[_JOB + 3] = 1.0 if at_work(agent) else 0.0
 
 
 @compiled
@@ -96,10 +95,7 @@ def see_use(world: World, constants: Constants, a: int, row: Any) -> None:
     if agent["queue"] != NOTHING:
         o = agent["queue"]
         row[_QUEUE + world.objects[o]["kind"] - 1] = 1.0
-        place = 0
-        while world.queues[o, place] != a:
-            place += 1
-        row[_QUEUE + 4] = (place + 1) / QUEUE_PLACES
+        row[_QUEUE + 4] = (agent["queue_place"] + 1) / constants.numbers["queues_limit"]
         waited = world.clock["tick"] - agent["queue_since"]
         row[_QUEUE + 5] = min(1.0, waited / 60.0)
         row[_QUEUE + 6] = 1.0 if rival_in_queue(world, constants, a) else 0.0
@@ -120,11 +116,11 @@ def see_objects(world: World, constants: Constants, a: int, row: Any) -> None:
         row[at + 1] = squash(dy)
         row[at + 2] = 1.0 if abs(dx) + abs(dy) <= 1 else 0.0
         row[at + 3] = 1.0 if thing["user"] != NOBODY and thing["user"] != a else 0.0
-        row[at + 4] = thing["queue_length"] / QUEUE_PLACES
+        row[at + 4] = thing["queue_length"] / constants.numbers["queues_limit"]
         left = max(0, world.cooldowns[o, a] - world.clock["tick"])
-        row[at + 5] = left / max(1, constants.numbers[0]["queues_cooldown"])
+        row[at + 5] = left / max(1, constants.numbers["queues_cooldown"])
         if kind == 1:
-            row[_STOCK] = thing["stock"] / constants.numbers[0]["food_capacity"]
+            row[_STOCK] = thing["stock"] / constants.numbers["food_capacity"]
     row[_LAST + agent["last_action"]] = 1.0
     row[_LAST + _ACTIONS] = agent["last_success"]
 
@@ -159,7 +155,7 @@ def see_relations(world: World, constants: Constants, a: int, row: Any) -> None:
     agent, agents = world.agents[a], world.agents.shape[0]
     trust, familiarity, rivalry, most = 0.0, 0.0, 0.0, 0.0
     near = 0.0
-    rival_at = constants.numbers[0]["relationships_rival_at"]
+    rival_at = constants.numbers["relationships_rival_at"]
     for b in range(agents):
         pair, other = world.pairs[a, b], world.agents[b]
         trust += pair["trust"]
@@ -177,7 +173,7 @@ def see_relations(world: World, constants: Constants, a: int, row: Any) -> None:
     row[_AGGREGATES + 4] = near
     row[_AGGREGATES + 5] = min(1.0, agent["avoid_count"] / 10.0)
     left = max(0, agent["chat_ready"] - world.clock["tick"])
-    row[_CHAT] = min(1.0, left / max(1, constants.numbers[0]["chat_cooldown"]))
+    row[_CHAT] = min(1.0, left / max(1, constants.numbers["chat_cooldown"]))
     partner = chat_partner(world, a)
     if partner != NOBODY:
         other = world.agents[partner]
@@ -197,10 +193,9 @@ def see_town(world: World, constants: Constants, a: int, row: Any) -> None:
         row[_TOWN + 4] = squash(clock["meet_x"] - agent["x"])
         row[_TOWN + 5] = squash(clock["meet_y"] - agent["y"])
     if row.shape[0] > _PERSONALITY:
-        temper = constants.personalities[agent["personality"]]
-        row[_PERSONALITY] = temper["extroversion"]
-        row[_PERSONALITY + 1] = temper["forgiveness"]
-        row[_PERSONALITY + 2] = temper["ambition"]
+        row[_PERSONALITY] = agent["extroversion"]
+        row[_PERSONALITY + 1] = agent["forgiveness"]
+        row[_PERSONALITY + 2] = agent["ambition"]
 
 
 @compiled

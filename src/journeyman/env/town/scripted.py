@@ -11,10 +11,9 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from journeyman.env.town.compiled import compiled, kernel, parallel_kernel
-from journeyman.env.town.constants import Constants
+from journeyman.env.town.compiled import compiled, kernel, parallel_kernel, worth_threads
+from journeyman.env.town.constants import Constants, Tables
 from journeyman.env.town.names import (
-    AVOID,
     CHAT,
     COOK,
     EAT,
@@ -40,7 +39,6 @@ from journeyman.env.town.rules.queues import rival_in_queue
 from journeyman.env.town.state import NOBODY, NOTHING, TownState, World, world_of
 from journeyman.policies.protocol import Observation, PolicyStep, unknown
 
-_SERIAL_BELOW_LANES = 256
 _DAY = 1440
 _HALF_COST = 30.0
 """Apparent distance at which a utility is halved."""
@@ -63,7 +61,7 @@ def urgency(need: float, enough: float, weight: float) -> float:
 @compiled
 def use_utility(world: World, constants: Constants, a: int, kind: int) -> float:
     """Returns the utility of using an object of a kind, or 0 where it cannot be used."""
-    agent, numbers = world.agents[a], constants.numbers[0]
+    agent, numbers = world.agents[a], constants.numbers
     o = best_object(world, constants, a, kind)
     if o == NOTHING or agent["wallet"] < price(world, constants, kind):
         return 0.0
@@ -81,21 +79,19 @@ def use_utility(world: World, constants: Constants, a: int, kind: int) -> float:
             worth = urgency(agent["hunger"], enough, numbers["reward_hunger_weight"])
         else:
             worth = 0.0 if stock > 2 else (0.12 if stock > 0 else 0.4)
-    return worth * _HALF_COST / (_HALF_COST + object_cost(world, constants, a, o))  # type: ignore[no-any-return]
+    return worth * _HALF_COST / (_HALF_COST + object_cost(world, constants, a, o))
 
 
 @compiled
-def work_utility(world: World, constants: Constants, a: int) -> float:
+def work_utility(world: World, a: int) -> float:
     """Returns the utility of work: on shift, or when it is time to set out for it."""
     agent = world.agents[a]
     if agent["job"] == NOTHING or agent["shift_state"] == SHIFT_ABSENT:
         return 0.0
-    shift = constants.shifts[agent["job"]]
     time = world.clock["tick"] % _DAY
-    way = distance(agent["x"], agent["y"], shift["x"], shift["y"])
-    if shift["start"] - way - _EARLY <= time < shift["end"]:
-        ambition = constants.personalities[agent["personality"]]["ambition"]
-        return 0.3 * (1.0 + ambition)  # type: ignore[no-any-return]
+    way = distance(agent["x"], agent["y"], agent["site_x"], agent["site_y"])
+    if agent["shift_start"] - way - _EARLY <= time < agent["shift_end"]:
+        return 0.3 * (1.0 + agent["ambition"])  # type: ignore[no-any-return]
     return 0.0
 
 
@@ -145,7 +141,7 @@ def decide(world: World, constants: Constants, a: int) -> int:
         if action < KINDS:
             utility = use_utility(world, constants, a, action)
         elif action == WORK:
-            utility = work_utility(world, constants, a)
+            utility = work_utility(world, a)
         else:
             utility = company_utility(world, constants, a, action)
         if action == agent["last_action"]:
@@ -157,31 +153,30 @@ def decide(world: World, constants: Constants, a: int) -> int:
 
 @compiled
 def decide_world(
-    state: TownState, constants: Constants, ledger: Any, events: Any, w: int, actions: Any
+    state: TownState, tables: Tables, ledger: Any, events: Any, w: int, actions: Any
 ) -> None:
     """Fills one world's rows of (L,) actions."""
     world = world_of(state, ledger, events, w)
+    constants = Constants(tables.numbers[0], tables.affordances)
     agents = state.agents.shape[1]
     for a in range(agents):
         actions[w * agents + a] = decide(world, constants, a)
 
 
 @kernel
-def decide_serial(
-    state: TownState, constants: Constants, ledger: Any, events: Any, actions: Any
-) -> None:
+def decide_serial(state: TownState, tables: Tables, ledger: Any, events: Any, actions: Any) -> None:
     """Fills (L,) actions, one world after the other."""
     for w in range(state.worlds.shape[0]):
-        decide_world(state, constants, ledger, events, w, actions)
+        decide_world(state, tables, ledger, events, w, actions)
 
 
 @parallel_kernel
 def decide_parallel(
-    state: TownState, constants: Constants, ledger: Any, events: Any, actions: Any
+    state: TownState, tables: Tables, ledger: Any, events: Any, actions: Any
 ) -> None:
     """Fills (L,) actions, spread over threads."""
     for w in prange(state.worlds.shape[0]):
-        decide_world(state, constants, ledger, events, w, actions)
+        decide_world(state, tables, ledger, events, w, actions)
 
 
 class ScriptedTownsfolk:
@@ -189,9 +184,9 @@ class ScriptedTownsfolk:
 
     label = "demonstrator"
 
-    def __init__(self, town: TownState, constants: Constants) -> None:
+    def __init__(self, town: TownState, tables: Tables) -> None:
         self._town = town
-        self._constants = constants
+        self._tables = tables
         # Deciding books nothing; the world's views want books all the same.
         self._ledger: NDArray[np.float64] = np.zeros((0, len(TERM_NAMES)))
         self._events: NDArray[np.float32] = np.zeros((0, len(EVENT_NAMES)), np.float32)
@@ -208,6 +203,6 @@ class ScriptedTownsfolk:
         """
         lanes = self._town.agents.size
         actions = np.empty(lanes, np.int64)
-        fill = decide_serial if lanes < _SERIAL_BELOW_LANES else decide_parallel
-        fill(self._town, self._constants, self._ledger, self._events, actions)
+        fill = decide_parallel if worth_threads(lanes) else decide_serial
+        fill(self._town, self._tables, self._ledger, self._events, actions)
         return PolicyStep(actions, unknown(lanes), unknown(lanes))

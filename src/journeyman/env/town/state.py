@@ -1,6 +1,6 @@
 """The state of all worlds, as arrays.
 
-Legend: W worlds, A agents of a world, O objects, Q = 8 places in a queue.
+Legend: W worlds, A agents of a world, O objects, R reward terms, E events.
 
 The arrays are NumPy structured arrays: ``state.agents["hunger"]`` is a (W, A) array, and one
 agent's values lie side by side in memory, where a tick needs them. All fields are int64 or
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from journeyman.env.town.compiled import inlined
 
-QUEUE_PLACES = 8
 NOBODY = -1
 NOTHING = -1
 
 WORLD = np.dtype(
     [
         ("tick", "i8"),  # since the episode's start
+        ("time_sin", "f8"),  # of the time of day
+        ("time_cos", "f8"),
         ("episode", "i8"),  # episodes finished
         ("price_factor", "f8"),
         ("price_until", "i8"),  # tick at which each perturbation is over
@@ -49,19 +50,29 @@ AGENT = np.dtype(
         ("use_left", "i8"),  # ticks to its end
         ("idle", "i8"),  # ticks of occupying without using
         ("queue", "i8"),  # object queued at, or -1
+        ("queue_place", "i8"),  # 0 is next; in a queue
         ("queue_since", "i8"),  # tick of joining
         ("last_action", "i8"),
         ("last_success", "i8"),
         ("chat_ready", "i8"),  # tick from which on one may chat again
         ("meal_shared", "i8"),  # whether this meal had company
         ("avoid_count", "i8"),
-        ("personality", "i8"),
         ("job", "i8"),  # shift, or -1
         ("shift_state", "i8"),  # 0 none, 1 expected, 2 on time, 3 late, 4 absent
         ("lateness", "i8"),  # ticks
         ("due_ticks", "i8"),  # ticks of shifts so far, this episode
         ("attended_ticks", "i8"),  # of these worked
         ("absences", "i8"),  # bit d: absent d days ago
+        ("home_x", "i8"),  # from here on: set once, see ``founding``
+        ("home_y", "i8"),
+        ("extroversion", "f8"),
+        ("forgiveness", "f8"),
+        ("ambition", "f8"),
+        ("shift_start", "i8"),  # of the day; start = end = 0 without a job
+        ("shift_end", "i8"),
+        ("shift_wage", "f8"),  # money a tick
+        ("site_x", "i8"),
+        ("site_y", "i8"),
     ]
 )
 PAIR = np.dtype(
@@ -94,7 +105,6 @@ class TownState(NamedTuple):
         agents: (W, A) of AGENT.
         pairs: (W, A, A) of PAIR; [w, a, b] is what a holds of b; the diagonal stays 0.
         objects: (W, O) of OBJECT.
-        queues: (W, O, Q) int64, agents in order; -1 beyond ``queue_length``.
         cooldowns: (W, O, A) int64, tick from which on the agent may use the object again.
     """
 
@@ -102,7 +112,6 @@ class TownState(NamedTuple):
     agents: NDArray[Any]
     pairs: NDArray[Any]
     objects: NDArray[Any]
-    queues: NDArray[np.int64]
     cooldowns: NDArray[np.int64]
 
 
@@ -114,7 +123,6 @@ class World(NamedTuple):
         agents: (A,) of AGENT.
         pairs: (A, A) of PAIR.
         objects: (O,) of OBJECT.
-        queues: (O, Q) int64.
         cooldowns: (O, A) int64.
         ledger: (A, R) float64, reward terms of this tick.
         events: (A, E) float32, what happened in this tick.
@@ -124,7 +132,6 @@ class World(NamedTuple):
     agents: NDArray[Any]
     pairs: NDArray[Any]
     objects: NDArray[Any]
-    queues: NDArray[np.int64]
     cooldowns: NDArray[np.int64]
     ledger: NDArray[np.float64]
     events: NDArray[np.float32]
@@ -137,7 +144,6 @@ def allocate(worlds: int, agents: int, objects: int) -> TownState:
         agents=np.zeros((worlds, agents), AGENT),
         pairs=np.zeros((worlds, agents, agents), PAIR),
         objects=np.zeros((worlds, objects), OBJECT),
-        queues=np.full((worlds, objects, QUEUE_PLACES), NOBODY, np.int64),
         cooldowns=np.zeros((worlds, objects, agents), np.int64),
     )
 
@@ -150,7 +156,6 @@ def world_of(state: TownState, ledger: Any, events: Any, w: int) -> World:
         state.agents[w],
         state.pairs[w],
         state.objects[w],
-        state.queues[w],
         state.cooldowns[w],
         ledger,
         events,
@@ -158,7 +163,7 @@ def world_of(state: TownState, ledger: Any, events: Any, w: int) -> World:
 
 
 def to_arrays(state: TownState) -> dict[str, NDArray[Any]]:
-    """Returns plain copies: ``agents.hunger (W, A)``, ``queues (W, O, Q)``, ..."""
+    """Returns plain copies: ``agents.hunger (W, A)``, ``cooldowns (W, O, A)``, ..."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, array in state._asdict().items():
         if array.dtype.names is None:

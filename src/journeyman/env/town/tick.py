@@ -9,8 +9,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from journeyman.env.town.compiled import compiled, kernel, parallel_kernel
-from journeyman.env.town.constants import Constants
+from journeyman.env.town.compiled import compiled, inlined, kernel, parallel_kernel
+from journeyman.env.town.constants import Constants, Tables
 from journeyman.env.town.names import EVENT_EVICTION, EVENT_FAINT
 from journeyman.env.town.observation import observe
 from journeyman.env.town.rules.affordances import decay_needs, progress_uses, restock
@@ -23,6 +23,12 @@ from journeyman.env.town.rules.queues import serve_queues
 from journeyman.env.town.rules.relations import forget_rivalry
 from journeyman.env.town.rules.reward import settle
 from journeyman.env.town.state import TownState, World, world_of
+
+TICK, BEGIN, OBSERVE = range(3)
+"""What to do with the worlds: advance by a tick, begin an episode, look only.
+
+One kernel does all three, since each would be compiled with all the rules it needs.
+"""
 
 
 class Outputs(NamedTuple):
@@ -61,20 +67,7 @@ class Outputs(NamedTuple):
     ledger: NDArray[np.float64]
 
 
-@compiled
-def observe_now(world: World, constants: Constants, a: int, out: Outputs, lane: int) -> None:
-    """Writes what a lane sees now."""
-    observe(world, constants, a, out.features[lane], out.maps[lane], out.mask[lane])
-
-
-@compiled
-def observe_final(world: World, constants: Constants, a: int, out: Outputs, lane: int) -> None:
-    """Writes the last that a lane sees."""
-    row, picture = out.final_features[lane], out.final_maps[lane]
-    observe(world, constants, a, row, picture, out.final_mask[lane])
-
-
-@compiled
+@inlined
 def live(world: World, constants: Constants, actions: Any, stage: int) -> None:
     """Everything that happens in a tick, in its order, up to the reward."""
     perturb(world, constants)
@@ -91,77 +84,98 @@ def live(world: World, constants: Constants, actions: Any, stage: int) -> None:
 
 
 @compiled
-def tick_world(
-    state: TownState, constants: Constants, actions: Any, stage: int, out: Outputs, w: int
+def finish_lane(
+    world: World, constants: Constants, a: int, over: bool, out: Outputs, lane: int
 ) -> None:
-    """Advances one world by a tick and fills its rows of ``out``.
+    """Fills a lane's reward, and whether it ended; then also what it saw last."""
+    fainted = has_fainted(world, constants, a)
+    evicted = is_evicted(world, constants, a)
+    if fainted:
+        world.events[a, EVENT_FAINT] = 1
+    if evicted:
+        world.events[a, EVENT_EVICTION] = 1
+    out.rewards[lane] = settle(world, constants, a, fainted, evicted, out.terms[lane])
+    out.terminated[lane] = fainted or evicted
+    out.truncated[lane] = over
+    out.ended[lane] = fainted or evicted or over
+    if out.ended[lane]:
+        row, picture = out.final_features[lane], out.final_maps[lane]
+        observe(world, constants, a, row, picture, out.final_mask[lane])
 
-    Final observations are taken when all has happened and nobody has respawned yet.
-    """
+
+@compiled
+def tick_world(
+    world: World, constants: Constants, actions: Any, stage: int, out: Outputs, w: int
+) -> None:
+    """Advances one world by a tick; the last observations are taken before any respawn."""
+    agents = world.agents.shape[0]
+    first = w * agents
+    world.ledger[:] = 0.0
+    world.events[:] = 0.0
+    live(world, constants, actions, stage)
+    over = world.clock["tick"] >= constants.numbers["episode_ticks"]
+    out.world_over[w] = over
+    for a in range(agents):
+        finish_lane(world, constants, a, over, out, first + a)
+    if over:
+        begin_episode(world, constants)
+        world.clock["episode"] += 1
+        return
+    for a in range(agents):
+        if out.terminated[first + a]:
+            respawn(world, constants, a, world.events[a, EVENT_EVICTION] > 0.0)
+
+
+@compiled
+def run_world(
+    state: TownState,
+    tables: Tables,
+    actions: Any,
+    stage: int,
+    mode: int,
+    out: Outputs,
+    w: int,
+) -> None:
+    """Does with one world what ``mode`` says, and fills its present observations."""
     agents = state.agents.shape[1]
     first = w * agents
     rows = slice(first, first + agents)
     world = world_of(state, out.ledger[rows], out.events[rows], w)
-    world.ledger[:] = 0.0
-    world.events[:] = 0.0
-    live(world, constants, actions[first : first + agents], stage)
-    over = world.clock["tick"] >= constants.numbers[0]["episode_ticks"]
-    out.world_over[w] = over
-    for a in range(agents):
-        lane = first + a
-        fainted = has_fainted(world, constants, a)
-        evicted = is_evicted(world, constants, a)
-        if fainted:
-            world.events[a, EVENT_FAINT] = 1
-        if evicted:
-            world.events[a, EVENT_EVICTION] = 1
-        out.rewards[lane] = settle(world, constants, a, fainted, evicted, out.terms[lane])
-        out.terminated[lane] = fainted or evicted
-        out.truncated[lane] = over
-        out.ended[lane] = fainted or evicted or over
-        if out.ended[lane]:
-            observe_final(world, constants, a, out, lane)
-    if over:
+    constants = Constants(tables.numbers[0], tables.affordances)
+    if mode == TICK:
+        tick_world(world, constants, actions[rows], stage, out, w)
+    elif mode == BEGIN:
         begin_episode(world, constants)
-        world.clock["episode"] += 1
-    else:
-        for a in range(agents):
-            if out.terminated[first + a]:
-                respawn(world, constants, a, world.events[a, EVENT_EVICTION] > 0.0)
+    time = world.clock["tick"] % tables.day.shape[0]
+    world.clock["time_sin"] = tables.day[time, 0]
+    world.clock["time_cos"] = tables.day[time, 1]
     for a in range(agents):
-        observe_now(world, constants, a, out, first + a)
+        row, picture = out.features[first + a], out.maps[first + a]
+        observe(world, constants, a, row, picture, out.mask[first + a])
 
 
 @kernel
-def tick_serial(
-    state: TownState, constants: Constants, actions: Any, stage: int, out: Outputs
+def run_serial(
+    state: TownState, tables: Tables, actions: Any, stage: int, mode: int, out: Outputs
 ) -> None:
-    """Advances all worlds by a tick, one after the other."""
+    """Runs all worlds one after the other.
+
+    Args:
+        state: the worlds.
+        tables: what the rules read.
+        actions: (L,) int64 intents, for ``TICK``.
+        stage: rank of the social stage.
+        mode: ``TICK``, ``BEGIN`` or ``OBSERVE``.
+        out: filled; see ``Outputs``.
+    """
     for w in range(state.worlds.shape[0]):
-        tick_world(state, constants, actions, stage, out, w)
+        run_world(state, tables, actions, stage, mode, out, w)
 
 
 @parallel_kernel
-def tick_parallel(
-    state: TownState, constants: Constants, actions: Any, stage: int, out: Outputs
+def run_parallel(
+    state: TownState, tables: Tables, actions: Any, stage: int, mode: int, out: Outputs
 ) -> None:
-    """Advances all worlds by a tick, spread over threads; worlds never touch each other."""
+    """As ``run_serial``, spread over threads; worlds never touch each other."""
     for w in prange(state.worlds.shape[0]):
-        tick_world(state, constants, actions, stage, out, w)
-
-
-@kernel
-def begin_all(state: TownState, constants: Constants, out: Outputs) -> None:
-    """Begins an episode in every world."""
-    for w in range(state.worlds.shape[0]):
-        begin_episode(world_of(state, out.ledger, out.events, w), constants)
-
-
-@kernel
-def observe_all(state: TownState, constants: Constants, out: Outputs) -> None:
-    """Fills the present observations from the state as it is."""
-    agents = state.agents.shape[1]
-    for w in range(state.worlds.shape[0]):
-        world = world_of(state, out.ledger, out.events, w)
-        for a in range(agents):
-            observe_now(world, constants, a, out, w * agents + a)
+        run_world(state, tables, actions, stage, mode, out, w)

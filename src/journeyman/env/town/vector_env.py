@@ -13,7 +13,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from journeyman.env.protocol import LaneSpec, StepInfo
-from journeyman.env.town.constants import constants_from
+from journeyman.env.town.compiled import worth_threads
+from journeyman.env.town.constants import tables_from
+from journeyman.env.town.founding import found_town
 from journeyman.env.town.names import (
     ACTION_NAMES,
     EVENT_NAMES,
@@ -25,19 +27,10 @@ from journeyman.env.town.names import (
 from journeyman.env.town.scenarios import resolve_layout
 from journeyman.env.town.scripted import ScriptedTownsfolk
 from journeyman.env.town.specification import town_lane_spec
-from journeyman.env.town.state import allocate, from_arrays, to_arrays
-from journeyman.env.town.tick import (
-    Outputs,
-    begin_all,
-    observe_all,
-    tick_parallel,
-    tick_serial,
-)
+from journeyman.env.town.state import from_arrays, to_arrays
+from journeyman.env.town.tick import BEGIN, OBSERVE, TICK, Outputs, run_parallel, run_serial
 from journeyman.errors import UserError
 from journeyman.settings.env import TownSettings
-
-_SERIAL_BELOW_LANES = 256
-"""With fewer lanes, starting threads takes longer than they save."""
 
 Observed = dict[str, NDArray[Any]]
 
@@ -55,8 +48,8 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
 
-    event_names = EVENT_NAMES
-    reward_term_names = TERM_NAMES
+    event_names: tuple[str, ...] = EVENT_NAMES
+    reward_term_names: tuple[str, ...] = TERM_NAMES
 
     def __init__(
         self, settings: TownSettings, *, num_worlds: int, social_stage: str = "OFF"
@@ -82,13 +75,13 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space = gymnasium.spaces.Discrete(len(ACTION_NAMES))
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.constants = constants_from(settings, self.layout)
-        self.town = allocate(num_worlds, self.layout.agents, len(self.layout.objects))
+        self.tables = tables_from(settings, self.layout)
+        self.town = found_town(settings, self.layout, num_worlds)
         features = len(self.lane_spec.feature_names)
         self._buffers = [_outputs(num_worlds, self.num_envs, features) for _ in range(2)]
         self._turn = 0
         self._begun = False
-        self._tick = tick_serial if self.num_envs < _SERIAL_BELOW_LANES else tick_parallel
+        self._no_actions = np.zeros(self.num_envs, np.int64)
         self.set_social_stage(social_stage)
 
     def set_social_stage(self, stage: str) -> None:
@@ -121,11 +114,8 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
         if seed is not None or not self._begun:
             self._seed_worlds(seed)
         self._begun = True
-        out = self._next_buffer()
-        begin_all(self.town, self.constants, out)
         self.town.worlds["episode"] = 0
-        observe_all(self.town, self.constants, out)
-        return _present(out), {}
+        return _present(self._run(BEGIN, self._no_actions)), {}
 
     def step(
         self, actions: NDArray[np.int64]
@@ -149,8 +139,7 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
             raise ValueError(f"actions must be ({self.num_envs},), got {actions_L.shape}")
         if actions_L.min() < 0 or actions_L.max() >= len(ACTION_NAMES):
             raise ValueError(f"actions must be in [0, {len(ACTION_NAMES)}), got {actions_L}")
-        out = self._next_buffer()
-        self._tick(self.town, self.constants, actions_L, self._stage_rank, out)
+        out = self._run(TICK, actions_L)
         info = {
             "final_obs": {
                 "features": out.final_features,
@@ -166,7 +155,7 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
 
     def demonstrator(self) -> ScriptedTownsfolk:
         """Returns the scripted demonstrator, who plays this very environment."""
-        return ScriptedTownsfolk(self.town, self.constants)
+        return ScriptedTownsfolk(self.town, self.tables)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns copies of all arrays the worlds are made of, generators included."""
@@ -180,13 +169,14 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
         """
         from_arrays(self.town, state)
         self._begun = True
-        out = self._next_buffer()
-        observe_all(self.town, self.constants, out)
-        return _present(out)
+        return _present(self._run(OBSERVE, self._no_actions))
 
-    def _next_buffer(self) -> Outputs:
+    def _run(self, mode: int, actions_L: NDArray[np.int64]) -> Outputs:
         self._turn = 1 - self._turn
-        return self._buffers[self._turn]
+        out = self._buffers[self._turn]
+        run = run_parallel if worth_threads(self.num_envs) else run_serial
+        run(self.town, self.tables, actions_L, self._stage_rank, mode, out)
+        return out
 
     def _seed_worlds(self, seed: int | Sequence[int] | None) -> None:
         if seed is None:

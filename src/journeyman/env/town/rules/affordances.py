@@ -65,9 +65,7 @@ def stop_use(world: World, constants: Constants, a: int) -> None:
     agent["use"] = 0
     agent["use_left"] = 0
     agent["idle"] = 0
-    world.cooldowns[agent["holds"], a] = (
-        world.clock["tick"] + constants.numbers[0]["queues_cooldown"]
-    )
+    world.cooldowns[agent["holds"], a] = world.clock["tick"] + constants.numbers["queues_cooldown"]
 
 
 @compiled
@@ -94,7 +92,7 @@ def stock_nearest_fridge(world: World, constants: Constants, a: int, meals: int)
                 best, best_steps = o, steps
     if best != NOTHING:
         thing = world.objects[best]
-        thing["stock"] = min(thing["stock"] + meals, constants.numbers[0]["food_capacity"])
+        thing["stock"] = min(thing["stock"] + meals, constants.numbers["food_capacity"])
 
 
 @compiled
@@ -140,7 +138,7 @@ def progress_uses(world: World, constants: Constants) -> None:
 @compiled
 def decay_needs(world: World, constants: Constants) -> None:
     """Takes one tick's decay from every need."""
-    numbers = constants.numbers[0]
+    numbers = constants.numbers
     for a in range(world.agents.shape[0]):
         agent = world.agents[a]
         agent["hunger"] = clamp(agent["hunger"] - numbers["needs_hunger_decay"], 0.0, 1.0)
@@ -151,7 +149,7 @@ def decay_needs(world: World, constants: Constants) -> None:
 @compiled
 def restock(world: World, constants: Constants) -> None:
     """Delivers meals to the fridges, evenly over the day; a full fridge takes none."""
-    numbers = constants.numbers[0]
+    numbers = constants.numbers
     for o in range(world.objects.shape[0]):
         thing = world.objects[o]
         if thing["kind"] == EAT:

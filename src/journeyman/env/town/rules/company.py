@@ -25,17 +25,16 @@ def is_at_meet(world: World, constants: Constants, a: int) -> bool:
     if clock["tick"] >= clock["meet_until"]:
         return False
     steps = distance(agent["x"], agent["y"], clock["meet_x"], clock["meet_y"])
-    return bool(steps <= constants.numbers[0]["perturbations_arranged_meet_radius"])
+    return bool(steps <= constants.numbers["perturbations_arranged_meet_radius"])
 
 
 @compiled
 def chat_quality(world: World, constants: Constants, speaker: int, listener: int) -> float:
     """Returns the quality of a chat, which is also the probability that it succeeds."""
-    numbers, pair = constants.numbers[0], world.pairs[speaker, listener]
-    temper = constants.personalities[world.agents[speaker]["personality"]]
+    numbers, pair = constants.numbers, world.pairs[speaker, listener]
     quality = (
         numbers["chat_base"]
-        + numbers["chat_extroversion"] * temper["extroversion"]
+        + numbers["chat_extroversion"] * world.agents[speaker]["extroversion"]
         + numbers["chat_trust"] * pair["trust"]
         + numbers["chat_familiarity"] * pair["familiarity"]
         + numbers["chat_rivalry"] * pair["rivalry"]
@@ -48,7 +47,7 @@ def chat_quality(world: World, constants: Constants, speaker: int, listener: int
 @compiled
 def chat_reward(world: World, constants: Constants, a: int, b: int, quality: float) -> float:
     """Returns what a good chat with ``b`` is worth to ``a``; nothing while in need."""
-    numbers, agent, pair = constants.numbers[0], world.agents[a], world.pairs[a, b]
+    numbers, agent, pair = constants.numbers, world.agents[a], world.pairs[a, b]
     least = min(agent["hunger"], min(agent["hygiene"], agent["energy"]))
     if least < numbers["social_chat_need_floor"]:
         return 0.0
@@ -63,7 +62,7 @@ def chat_reward(world: World, constants: Constants, a: int, b: int, quality: flo
 @compiled
 def speak(world: World, constants: Constants, a: int, b: int, stage: int) -> None:
     """Holds one chat of speaker ``a`` with listener ``b``."""
-    numbers = constants.numbers[0]
+    numbers = constants.numbers
     ready = world.clock["tick"] + numbers["chat_cooldown"]
     world.agents[a]["chat_ready"] = ready
     world.agents[b]["chat_ready"] = ready
@@ -114,7 +113,7 @@ def hold_chats(world: World, constants: Constants, stage: int) -> None:
 @compiled
 def share_meals(world: World, constants: Constants, stage: int) -> None:
     """Finds each eater its first company of the meal: another who eats near by."""
-    numbers = constants.numbers[0]
+    numbers = constants.numbers
     agents = world.agents.shape[0]
     for a in range(agents):
         agent = world.agents[a]

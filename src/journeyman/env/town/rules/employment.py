@@ -36,19 +36,18 @@ def fine(world: World, a: int, amount: float) -> None:
 
 
 @compiled
-def is_working(world: World, constants: Constants, a: int) -> bool:
-    """Says whether an agent is at its site and chose to work in this tick."""
-    agent = world.agents[a]
+def is_working(agent: Any) -> bool:
+    """Says whether an agent who has a job is at its site and chose to work in this tick."""
     return bool(
         agent["use"] == 0
         and agent["queue"] == NOTHING
         and agent["last_action"] == WORK
-        and at_work(world, constants, a)
+        and at_work(agent)
     )
 
 
 @compiled
-def best_colleague(world: World, constants: Constants, a: int, punctual: bool) -> int:
+def best_colleague(world: World, a: int, punctual: bool) -> int:
     """Returns the colleague at work on the same shift who likes ``a`` best, or -1.
 
     Args:
@@ -61,7 +60,7 @@ def best_colleague(world: World, constants: Constants, a: int, punctual: bool) -
             continue
         state = other["shift_state"]
         there = state == SHIFT_ON_TIME or (state == SHIFT_LATE and not punctual)
-        if there and is_working(world, constants, b) and goodwill(world, b, a) > best_goodwill:
+        if there and is_working(other) and goodwill(world, b, a) > best_goodwill:
             best, best_goodwill = b, goodwill(world, b, a)
     return best
 
@@ -69,7 +68,7 @@ def best_colleague(world: World, constants: Constants, a: int, punctual: bool) -
 @compiled
 def check_in(world: World, constants: Constants, a: int, lateness: int, stage: int) -> None:
     """Books the arrival at a shift; a punctual colleague covers for who comes late."""
-    numbers, agent = constants.numbers[0], world.agents[a]
+    numbers, agent = constants.numbers, world.agents[a]
     if lateness <= numbers["jobs_grace"]:
         agent["shift_state"] = SHIFT_ON_TIME
         world.events[a, EVENT_ON_TIME] += 1
@@ -77,7 +76,7 @@ def check_in(world: World, constants: Constants, a: int, lateness: int, stage: i
     agent["shift_state"] = SHIFT_LATE
     agent["lateness"] = lateness
     world.events[a, EVENT_LATE] += 1
-    helper = best_colleague(world, constants, a, True)
+    helper = best_colleague(world, a, True)
     if helper != NOBODY:
         world.events[helper, EVENT_LATE_HELP] += 1
         relate_both(
@@ -95,12 +94,12 @@ def check_in(world: World, constants: Constants, a: int, lateness: int, stage: i
 @compiled
 def miss_shift(world: World, constants: Constants, a: int, stage: int) -> None:
     """Books an absence; a colleague at work takes the shift over."""
-    numbers, agent = constants.numbers[0], world.agents[a]
+    numbers, agent = constants.numbers, world.agents[a]
     agent["shift_state"] = SHIFT_ABSENT
     agent["absences"] |= 1
     world.events[a, EVENT_ABSENT] += 1
     fine(world, a, numbers["jobs_absence_fine"])
-    colleague = best_colleague(world, constants, a, False)
+    colleague = best_colleague(world, a, False)
     if colleague != NOBODY:
         world.events[a, EVENT_TAKEOVER] += 1
         relate_both(
@@ -116,18 +115,18 @@ def miss_shift(world: World, constants: Constants, a: int, stage: int) -> None:
 
 
 @compiled
-def attend(world: World, constants: Constants, a: int, shift: Any, stage: int) -> None:
+def attend(world: World, constants: Constants, a: int, stage: int) -> None:
     """Does one tick of an agent's shift: arrival, wage, fine for lateness, absence."""
-    numbers, agent = constants.numbers[0], world.agents[a]
-    since_start = world.clock["tick"] % _DAY - shift["start"]
+    numbers, agent = constants.numbers, world.agents[a]
+    since_start = world.clock["tick"] % _DAY - agent["shift_start"]
     agent["due_ticks"] += 1
     expected = agent["shift_state"] == SHIFT_EXPECTED
-    if agent["shift_state"] != SHIFT_ABSENT and is_working(world, constants, a):
+    if agent["shift_state"] != SHIFT_ABSENT and is_working(agent):
         if expected:
             check_in(world, constants, a, since_start, stage)
         agent["attended_ticks"] += 1
-        agent["wallet"] += shift["wage"]
-        world.ledger[a, TERM_WAGE] += shift["wage"]
+        agent["wallet"] += agent["shift_wage"]
+        world.ledger[a, TERM_WAGE] += agent["shift_wage"]
         world.events[a, EVENT_SHIFT_TICK] += 1
     elif expected and since_start > numbers["jobs_absent_after"]:
         miss_shift(world, constants, a, stage)
@@ -143,7 +142,7 @@ def punctuality(world: World, constants: Constants, a: int) -> float:
     if agent["shift_state"] == SHIFT_ON_TIME:
         return 1.0
     if agent["shift_state"] == SHIFT_LATE:
-        return 1.0 - agent["lateness"] / constants.numbers[0]["jobs_absent_after"]  # type: ignore[no-any-return]
+        return 1.0 - agent["lateness"] / constants.numbers["jobs_absent_after"]  # type: ignore[no-any-return]
     return 0.0
 
 
@@ -155,8 +154,7 @@ def run_shifts(world: World, constants: Constants, stage: int) -> None:
         agent = world.agents[a]
         if agent["job"] == NOTHING:
             continue
-        shift = constants.shifts[agent["job"]]
-        if time == shift["start"]:
+        if time == agent["shift_start"]:
             agent["shift_state"] = SHIFT_EXPECTED
             agent["lateness"] = 0
             agent["absences"] = (agent["absences"] << 1) & 0xFFFFFFFFFFFFFFF
@@ -164,11 +162,10 @@ def run_shifts(world: World, constants: Constants, stage: int) -> None:
         agent = world.agents[a]
         if agent["job"] == NOTHING:
             continue
-        shift = constants.shifts[agent["job"]]
-        if shift["start"] <= time < shift["end"]:
-            attend(world, constants, a, shift, stage)
-        if time == shift["end"] - 1:
-            reward = constants.numbers[0]["reward_punctuality"] * punctuality(world, constants, a)
+        if agent["shift_start"] <= time < agent["shift_end"]:
+            attend(world, constants, a, stage)
+        if time == agent["shift_end"] - 1:
+            reward = constants.numbers["reward_punctuality"] * punctuality(world, constants, a)
             world.ledger[a, TERM_PUNCTUALITY] += reward
             if agent["shift_state"] == SHIFT_EXPECTED:
                 miss_shift(world, constants, a, stage)
@@ -179,7 +176,7 @@ def run_shifts(world: World, constants: Constants, stage: int) -> None:
 @compiled
 def is_evicted(world: World, constants: Constants, a: int) -> bool:
     """Says whether an agent has missed too many shifts within the days that count."""
-    numbers = constants.numbers[0]
+    numbers = constants.numbers
     absences = world.agents[a]["absences"]
     count = 0
     for _ in range(numbers["jobs_evict_days"]):

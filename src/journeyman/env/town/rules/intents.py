@@ -37,18 +37,18 @@ def is_open(world: World, constants: Constants, a: int, action: int) -> bool:
     """
     agent = world.agents[a]
     if agent["use"] > 0:
-        return action == WAIT or action == RELEASE
+        return action in (WAIT, RELEASE)
     if agent["queue"] != NOTHING:
         if action == CHAT:
             partner = chat_partner(world, a)
             return partner != NOBODY and can_speak(world, a, partner)
-        return action == WAIT or action == RELEASE
+        return action in (WAIT, RELEASE)
     if EAT <= action <= SLEEP:
-        return bool(constants.kinds[action] > 0)
+        return bool(constants.affordances[action]["objects"] > 0)
     if action == WORK:
         return bool(agent["job"] != NOTHING)
-    if action == CHAT or action == AVOID:
-        return world.agents.shape[0] > 1
+    if action in (CHAT, AVOID):
+        return bool(world.agents.shape[0] > 1)
     return action == WAIT
 
 
@@ -73,12 +73,10 @@ def seek_object(world: World, constants: Constants, a: int, kind: int) -> bool:
 
 
 @compiled
-def go_to_work(world: World, constants: Constants, a: int) -> bool:
+def go_to_work(agent: Any) -> bool:
     """Steps towards the job's site until beside it; being there is a success."""
-    agent = world.agents[a]
-    if not at_work(world, constants, a):
-        shift = constants.shifts[agent["job"]]
-        step_towards(agent, shift["x"], shift["y"])
+    if not at_work(agent):
+        step_towards(agent, agent["site_x"], agent["site_y"])
     return True
 
 
@@ -103,7 +101,7 @@ def avoid(world: World, constants: Constants, a: int) -> bool:
     if rival == NOBODY:
         return False
     other = world.agents[rival]
-    return step_away(world.agents[a], other["x"], other["y"], constants.numbers[0]["grid"])
+    return step_away(world.agents[a], other["x"], other["y"], constants.numbers["grid"])
 
 
 @compiled
@@ -124,7 +122,7 @@ def carry_out(world: World, constants: Constants, a: int, action: int, stage: in
     if EAT <= action <= SLEEP:
         return seek_object(world, constants, a, action)
     if action == WORK:
-        return go_to_work(world, constants, a)
+        return go_to_work(agent)
     if action == CHAT:
         return approach(world, a)
     if action == AVOID:

@@ -11,7 +11,7 @@ from journeyman.env.town.state import NOBODY, NOTHING, World
 @compiled
 def has_fainted(world: World, constants: Constants, a: int) -> bool:
     """Says whether hunger or energy has come to its end."""
-    floor = constants.numbers[0]["needs_faint_below"]
+    floor = constants.numbers["needs_faint_below"]
     agent = world.agents[a]
     return bool(agent["hunger"] <= floor or agent["energy"] <= floor)
 
@@ -29,9 +29,9 @@ def respawn(world: World, constants: Constants, a: int, evicted: bool) -> None:
         leave_object(world, a)
     agent["use"] = 0
     agent["use_left"] = 0
-    agent["x"] = constants.homes[a, 0]
-    agent["y"] = constants.homes[a, 1]
-    needs = constants.numbers[0]["needs_respawn"]
+    agent["x"] = agent["home_x"]
+    agent["y"] = agent["home_y"]
+    needs = constants.numbers["needs_respawn"]
     agent["hunger"] = needs
     agent["hygiene"] = needs
     agent["energy"] = needs
@@ -44,9 +44,9 @@ def respawn(world: World, constants: Constants, a: int, evicted: bool) -> None:
 @compiled
 def settle_in(world: World, constants: Constants, a: int) -> None:
     """Puts an agent into a new episode, with needs drawn at random."""
-    agent, numbers = world.agents[a], constants.numbers[0]
-    agent["x"] = constants.homes[a, 0]
-    agent["y"] = constants.homes[a, 1]
+    agent, numbers = world.agents[a], constants.numbers
+    agent["x"] = agent["home_x"]
+    agent["y"] = agent["home_y"]
     low = numbers["needs_start_low"]
     width = numbers["needs_start_high"] - low
     agent["hunger"] = low + width * draw(world.clock)
@@ -58,16 +58,13 @@ def settle_in(world: World, constants: Constants, a: int) -> None:
     agent["use_left"] = 0
     agent["idle"] = 0
     agent["queue"] = NOTHING
+    agent["queue_place"] = 0
     agent["queue_since"] = 0
     agent["last_action"] = 0
     agent["last_success"] = 0
     agent["chat_ready"] = 0
     agent["meal_shared"] = 0
     agent["avoid_count"] = 0
-    shifts = constants.shifts.shape[0]
-    agent["job"] = a % shifts if shifts > 0 else NOTHING
-    # Taken in turn within each job, so that no temper is tied to one job.
-    agent["personality"] = (a // max(1, shifts)) % constants.personalities.shape[0]
     agent["shift_state"] = 0
     agent["lateness"] = 0
     agent["due_ticks"] = 0
@@ -98,17 +95,13 @@ def begin_episode(world: World, constants: Constants) -> None:
             pair["conflict_ready"] = 0
     for o in range(world.objects.shape[0]):
         thing = world.objects[o]
-        thing["kind"] = constants.things[o, 0]
-        thing["x"] = constants.things[o, 1]
-        thing["y"] = constants.things[o, 2]
         thing["user"] = NOBODY
         thing["giver"] = NOBODY
         thing["queue_length"] = 0
         thing["stock"] = (
-            min(constants.numbers[0]["food_start"], constants.numbers[0]["food_capacity"])
+            min(constants.numbers["food_start"], constants.numbers["food_capacity"])
             if thing["kind"] == 1
             else 0
         )
         thing["restock"] = 0.0
-        world.queues[o, :] = NOBODY
         world.cooldowns[o, :] = 0

@@ -17,7 +17,7 @@ def begins(clock: Any, until: int, per_day: float) -> bool:
 @compiled
 def perturb(world: World, constants: Constants) -> None:
     """Ends perturbations that are over and begins new ones."""
-    clock, numbers = world.clock, constants.numbers[0]
+    clock, numbers = world.clock, constants.numbers
     tick = clock["tick"]
     if tick >= clock["price_until"]:
         clock["price_factor"] = 1.0

@@ -59,7 +59,7 @@ def object_cost(world: World, constants: Constants, a: int, o: int) -> float:
     if thing["user"] != NOBODY and thing["user"] != a:
         people += 1
     cost = distance(agent["x"], agent["y"], thing["x"], thing["y"])
-    cost += constants.numbers[0]["queues_crowd_distance"] * people
+    cost += constants.numbers["queues_crowd_distance"] * people
     cost += max(0, world.cooldowns[o, a] - world.clock["tick"])
     if thing["kind"] == EAT and thing["stock"] == 0:
         cost += _FAR
@@ -98,7 +98,7 @@ def nearest_rival(world: World, constants: Constants, a: int) -> int:
     agent = world.agents[a]
     best, best_steps = NOBODY, 1_000_000
     for b in range(world.agents.shape[0]):
-        if world.pairs[a, b]["rivalry"] >= constants.numbers[0]["relationships_rival_at"]:
+        if world.pairs[a, b]["rivalry"] >= constants.numbers["relationships_rival_at"]:
             steps = distance(agent["x"], agent["y"], world.agents[b]["x"], world.agents[b]["y"])
             if steps < best_steps:
                 best, best_steps = b, steps
@@ -106,10 +106,6 @@ def nearest_rival(world: World, constants: Constants, a: int) -> int:
 
 
 @compiled
-def at_work(world: World, constants: Constants, a: int) -> bool:
-    """Says whether an agent stands on or next to its job's site."""
-    agent = world.agents[a]
-    if agent["job"] == NOTHING:
-        return False
-    shift = constants.shifts[agent["job"]]
-    return bool(distance(agent["x"], agent["y"], shift["x"], shift["y"]) <= 1)
+def at_work(agent: Any) -> bool:
+    """Says whether an agent who has a job stands on or next to its site."""
+    return bool(distance(agent["x"], agent["y"], agent["site_x"], agent["site_y"]) <= 1)

@@ -18,12 +18,13 @@ def join_queue(world: World, constants: Constants, a: int, o: int) -> bool:
     """Puts an agent at the end of a queue; refuses where the queue is full."""
     thing = world.objects[o]
     length = thing["queue_length"]
-    if length >= constants.numbers[0]["queues_limit"]:
+    if length >= constants.numbers["queues_limit"]:
         return False
-    world.queues[o, length] = a
     thing["queue_length"] = length + 1
-    world.agents[a]["queue"] = o
-    world.agents[a]["queue_since"] = world.clock["tick"]
+    agent = world.agents[a]
+    agent["queue"] = o
+    agent["queue_place"] = length
+    agent["queue_since"] = world.clock["tick"]
     return True
 
 
@@ -32,27 +33,25 @@ def remove_from_queue(world: World, a: int) -> None:
     """Takes an agent out of its queue; those behind move up."""
     agent = world.agents[a]
     o = agent["queue"]
-    length = world.objects[o]["queue_length"]
-    place = 0
-    while world.queues[o, place] != a:
-        place += 1
-    for i in range(place, length - 1):
-        world.queues[o, i] = world.queues[o, i + 1]
-    world.queues[o, length - 1] = NOBODY
-    world.objects[o]["queue_length"] = length - 1
+    for b in range(world.agents.shape[0]):
+        other = world.agents[b]
+        if other["queue"] == o and other["queue_place"] > agent["queue_place"]:
+            other["queue_place"] -= 1
+    world.objects[o]["queue_length"] -= 1
     agent["queue"] = NOTHING
+    agent["queue_place"] = 0
 
 
 @compiled
 def rival_in_queue(world: World, constants: Constants, a: int) -> bool:
     """Says whether a rival of ``a`` uses, or queues for, what ``a`` queues for."""
-    rival_at = constants.numbers[0]["relationships_rival_at"]
+    rival_at = constants.numbers["relationships_rival_at"]
     o = world.agents[a]["queue"]
     thing = world.objects[o]
     if thing["user"] != NOBODY and world.pairs[a, thing["user"]]["rivalry"] >= rival_at:
         return True
-    for i in range(thing["queue_length"]):
-        if world.pairs[a, world.queues[o, i]]["rivalry"] >= rival_at:
+    for b in range(world.agents.shape[0]):
+        if world.agents[b]["queue"] == o and world.pairs[a, b]["rivalry"] >= rival_at:
             return True
     return False
 
@@ -69,9 +68,18 @@ def leave_queue(world: World, constants: Constants, a: int, stage: int) -> None:
         world.agents[a]["avoid_count"] += 1
         world.events[a, EVENT_AVOIDED] += 1
         if stage >= 2:
-            world.ledger[a, TERM_CONFLICT] += constants.numbers[0]["social_conflict_avoided"]
+            world.ledger[a, TERM_CONFLICT] += constants.numbers["social_conflict_avoided"]
     remove_from_queue(world, a)
-    world.cooldowns[o, a] = world.clock["tick"] + constants.numbers[0]["queues_cooldown"]
+    world.cooldowns[o, a] = world.clock["tick"] + constants.numbers["queues_cooldown"]
+
+
+@compiled
+def waiter_at(world: World, o: int, place: int) -> int:
+    """Returns who has a place in an object's queue, or -1."""
+    for a in range(world.agents.shape[0]):
+        if world.agents[a]["queue"] == o and world.agents[a]["queue_place"] == place:
+            return a
+    return NOBODY
 
 
 @compiled
@@ -81,22 +89,22 @@ def next_in_queue(world: World, constants: Constants, o: int) -> int:
     Favour is goodwill less a little for each place in the queue, and counts above 0. Due is
     the least of place minus ``wait_weight`` times ticks waited. Ties go to the one in front.
     """
-    numbers = constants.numbers[0]
+    numbers = constants.numbers
     thing = world.objects[o]
     giver = thing["giver"]
     favoured, favour = NOBODY, 0.0
     due, due_score = NOBODY, 1e18
-    for i in range(thing["queue_length"]):
-        a = world.queues[o, i]
+    for place in range(thing["queue_length"]):
+        a = waiter_at(world, o, place)
         if giver != NOBODY:
-            score = goodwill(world, giver, a) - numbers["queues_goodwill_index_weight"] * i
+            score = goodwill(world, giver, a) - numbers["queues_goodwill_index_weight"] * place
             if score > favour:
                 favoured, favour = a, score
         waited = world.clock["tick"] - world.agents[a]["queue_since"]
-        score = i - numbers["queues_wait_weight"] * waited
+        score = place - numbers["queues_wait_weight"] * waited
         if score < due_score:
             due, due_score = a, score
-    return favoured if favoured != NOBODY else due  # type: ignore[no-any-return]
+    return favoured if favoured != NOBODY else due
 
 
 @compiled
@@ -105,7 +113,7 @@ def move_on_idle(world: World, constants: Constants, o: int) -> None:
     user = world.objects[o]["user"]
     if user != NOBODY and world.agents[user]["use"] == 0:
         world.agents[user]["idle"] += 1
-        if world.agents[user]["idle"] > constants.numbers[0]["queues_idle_ticks"]:
+        if world.agents[user]["idle"] > constants.numbers["queues_idle_ticks"]:
             leave_object(world, user)
 
 
@@ -129,7 +137,7 @@ def quarrel(
     world: World, constants: Constants, a: int, rival: int, length: int, stage: int
 ) -> None:
     """Books a conflict of a waiter with the user who blocks it; both grow rivals."""
-    numbers = constants.numbers[0]
+    numbers = constants.numbers
     intensity = clamp(
         numbers["queues_conflict_base"] + numbers["queues_conflict_per_waiter"] * (length - 1),
         numbers["queues_conflict_min"],
@@ -139,10 +147,8 @@ def quarrel(
         world.clock["tick"] + numbers["queues_conflict_interval"]
     )
     gain = numbers["relationships_rivalry_per_intensity"] * intensity
-    forgiveness_a = constants.personalities[world.agents[a]["personality"]]["forgiveness"]
-    forgiveness_b = constants.personalities[world.agents[rival]["personality"]]["forgiveness"]
-    relate(world, a, rival, 0.0, 0.0, gain * (1.0 - forgiveness_a))
-    relate(world, rival, a, 0.0, 0.0, gain * (1.0 - forgiveness_b))
+    relate(world, a, rival, 0.0, 0.0, gain * (1.0 - world.agents[a]["forgiveness"]))
+    relate(world, rival, a, 0.0, 0.0, gain * (1.0 - world.agents[rival]["forgiveness"]))
     world.events[a, EVENT_CONFLICT] += 1
     world.events[a, EVENT_INTENSITY] += intensity
     if stage >= 2:
@@ -157,11 +163,11 @@ def fire_conflicts(world: World, constants: Constants, o: int, stage: int) -> No
     if rival == NOBODY:
         return
     tick = world.clock["tick"]
-    for i in range(thing["queue_length"]):
-        a = world.queues[o, i]
+    for place in range(thing["queue_length"]):
+        a = waiter_at(world, o, place)
         waited = tick - world.agents[a]["queue_since"]
         ready = world.pairs[a, rival]["conflict_ready"] <= tick
-        if waited > constants.numbers[0]["queues_patience"] and ready:
+        if waited > constants.numbers["queues_patience"] and ready:
             quarrel(world, constants, a, rival, thing["queue_length"], stage)
 
 

@@ -39,7 +39,7 @@ def goodwill(world: World, a: int, b: int) -> float:
 @compiled
 def forget_rivalry(world: World, constants: Constants) -> None:
     """Lets every rivalry fade by one tick's worth."""
-    decay = constants.numbers[0]["relationships_rivalry_decay"]
+    decay = constants.numbers["relationships_rivalry_decay"]
     for a in range(world.pairs.shape[0]):
         for b in range(world.pairs.shape[1]):
             rivalry = world.pairs[a, b]["rivalry"]

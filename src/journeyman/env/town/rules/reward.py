@@ -19,7 +19,7 @@ _GRAIN = 1048576.0
 @compiled
 def survival(world: World, constants: Constants, a: int) -> float:
     """Returns ``base - needs_scale * sum_n weight_n * (1 - need_n) ** 2``."""
-    numbers, agent = constants.numbers[0], world.agents[a]
+    numbers, agent = constants.numbers, world.agents[a]
     hunger, hygiene = 1.0 - agent["hunger"], 1.0 - agent["hygiene"]
     energy = 1.0 - agent["energy"]
     deficit = (
@@ -40,7 +40,7 @@ def settle(
     terms: Any,
 ) -> float:
     """Fills an agent's (R,) terms from the ledger and returns their sum, the reward."""
-    numbers, ledger = constants.numbers[0], world.ledger[a]
+    numbers, ledger = constants.numbers, world.ledger[a]
     ledger[TERM_SURVIVAL] = survival(world, constants, a)
     clipped = 0.0
     for term in range(TERM_CLIPPING):
