@@ -4,13 +4,13 @@ Legend: B samples, F features, N actions, C x h x w the map.
 """
 
 import math
-from typing import Any
+from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from journeyman.env.protocol import LaneSpec
+from journeyman.learning.stack import dense_stack
 from journeyman.settings.policy import PolicySettings
 
 HIDDEN_GAIN = math.sqrt(2.0)
@@ -18,39 +18,6 @@ POLICY_HEAD_GAIN = 0.01
 VALUE_HEAD_GAIN = 1.0
 NEAR_CHANNELS, FAR_CHANNELS = 16, 32
 """Channels after the first and the second 3 x 3 convolution of the ``conv`` map encoder."""
-
-
-class _Tanh(torch.autograd.Function):
-    """tanh in place on the CPU through NumPy, whose vectorised kernel is several times faster.
-
-    At the sizes trained here torch's own tanh costs as much as the matrix product before it.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor) -> Tensor:
-        view = inputs.detach().numpy()
-        np.tanh(view, out=view)
-        ctx.mark_dirty(inputs)
-        ctx.save_for_backward(inputs)
-        return inputs
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        (outputs,) = ctx.saved_tensors
-        gradient: Tensor = torch.ops.aten.tanh_backward(grad_outputs[0], outputs)
-        return gradient
-
-
-def tanh_(inputs: Tensor) -> Tensor:
-    """Returns tanh of a dense float32 tensor, computed in its own memory."""
-    if inputs.device.type == "cpu":
-        activated: Tensor = _Tanh.apply(inputs)  # type: ignore[no-untyped-call]
-        return activated
-    return inputs.tanh_()
-
-
-def _activate(inputs: Tensor, activation: str) -> Tensor:
-    return tanh_(inputs) if activation == "tanh" else inputs.relu_()
 
 
 class MapEncoder(nn.Module):
@@ -71,9 +38,9 @@ class MapEncoder(nn.Module):
     def forward(self, grid: Tensor) -> Tensor:
         hidden = grid.float()
         if self.convolves:
-            hidden = _activate(self.near(hidden), self.activation)
-            hidden = _activate(self.far(hidden), self.activation)
-        return _activate(self.project(hidden.flatten(1)), self.activation)
+            activate = torch.tanh if self.activation == "tanh" else torch.relu
+            hidden = activate(self.far(activate(self.near(hidden))))
+        return dense_stack(hidden.flatten(1), [self.project], self.activation)
 
 
 class Body(nn.Module):
@@ -87,12 +54,9 @@ class Body(nn.Module):
         if spec.map_shape is not None and settings.map_encoder != "none":
             self.map_encoder = MapEncoder(spec.map_shape, settings)
             width += settings.map_features
-        layers = []
-        for size in settings.hidden_sizes:
-            layers.append(nn.Linear(width, size))
-            width = size
-        self.layers = nn.ModuleList(layers)
-        self.width = width
+        widths = (width, *settings.hidden_sizes)
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
+        self.width = widths[-1]
 
     def forward(self, features: Tensor, grid: Tensor | None) -> Tensor:
         hidden = features
@@ -100,9 +64,8 @@ class Body(nn.Module):
             if grid is None:
                 raise ValueError("this network reads the map, but none was given")
             hidden = torch.cat([features, self.map_encoder(grid)], dim=1)
-        for layer in self.layers:
-            hidden = _activate(layer(hidden), self.activation)
-        return hidden
+        layers = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        return dense_stack(hidden, layers, self.activation)
 
 
 class ActorCritic(nn.Module):

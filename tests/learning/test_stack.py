@@ -1,0 +1,68 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from journeyman.learning.stack import BLOCK_ROWS, dense_stack
+
+
+def layers(*widths):
+    generator = torch.Generator().manual_seed(0)
+    made = [nn.Linear(i, o) for i, o in pairwise(widths)]
+    with torch.no_grad():
+        for layer in made:
+            layer.weight.normal_(0.0, 0.5, generator=generator)
+            layer.bias.normal_(0.0, 0.5, generator=generator)
+    return made
+
+
+def plain(inputs, stack, activation):
+    act = torch.tanh if activation == "tanh" else torch.relu
+    for layer in stack:
+        inputs = act(layer(inputs))
+    return inputs
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("widths", [(5, 7), (5, 7, 6), (5, 7, 6, 4)])
+@pytest.mark.parametrize("rows", [1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 37])
+def test_outputs_and_gradients_equal_those_of_plain_layers(activation, widths, rows):
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(rows, widths[0], generator=generator)
+    weighing = torch.randn(rows, widths[-1], generator=generator) / rows
+    stack = layers(*widths)
+    found = {}
+    for name, through in (("ours", dense_stack), ("plain", plain)):
+        leaf = inputs.clone().requires_grad_()
+        outputs = through(leaf, stack, activation)
+        for layer in stack:
+            layer.zero_grad()
+        (outputs * weighing).sum().backward()
+        gradients = [p.grad.clone() for layer in stack for p in layer.parameters()]
+        found[name] = [outputs.detach(), leaf.grad, *gradients]
+    for ours, reference in zip(found["ours"], found["plain"], strict=True):
+        torch.testing.assert_close(ours, reference, atol=2e-6, rtol=1e-5)
+    assert found["plain"][-1].abs().max() > 1e-3
+
+
+def test_inputs_are_left_as_they_are():
+    inputs = torch.randn(9, 5, generator=torch.Generator().manual_seed(2))
+    kept = inputs.clone()
+    dense_stack(inputs, layers(5, 7, 6), "tanh").sum().backward()
+    assert torch.equal(inputs, kept)
+
+
+def test_two_passes_before_the_gradient_do_not_disturb_each_other():
+    # Practice and imitation go through the same layers before one backward pass.
+    stack = layers(5, 7, 6)
+    first, second = torch.randn(2, 600, 5, generator=torch.Generator().manual_seed(3))
+    (dense_stack(first, stack, "tanh").sum() + dense_stack(second, stack, "tanh").sum()).backward()
+    together = stack[0].weight.grad.clone()
+    stack[0].zero_grad()
+    (plain(first, stack, "tanh").sum() + plain(second, stack, "tanh").sum()).backward()
+    torch.testing.assert_close(together, stack[0].weight.grad, atol=1e-3, rtol=1e-4)
+
+
+def test_no_rows_give_no_outputs():
+    assert dense_stack(torch.zeros(0, 5), layers(5, 7), "relu").shape == (0, 7)
