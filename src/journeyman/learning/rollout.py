@@ -17,7 +17,7 @@ from journeyman.errors import TrainingError
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import Normalizer
 from journeyman.learning.tensors import as_tensor
-from journeyman.policies.numpy_actor_critic import masked_log_softmax, sample_actions
+from journeyman.policies.numpy_actor_critic import decide
 from journeyman.policies.protocol import Observation
 
 WATCHED_FEATURES = ("rivalry_max", "rivalry_avoid_count")
@@ -197,10 +197,9 @@ class Collector:
         with torch.inference_mode():
             logits = self._network.logits(as_tensor(self._features[t], device), grid)
         mask = None if self._mask is None else self._mask[t]
-        log_probs = masked_log_softmax(logits.cpu().numpy(), mask)
-        actions = sample_actions(log_probs, rng.random(len(log_probs)))
-        self._actions[t] = actions
-        self._log_probs[t] = np.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0]
+        self._actions[t], self._log_probs[t] = decide(
+            logits.cpu().numpy(), mask, rng, deterministic=False
+        )
 
     def _count_episodes(
         self, rewards: NDArray[np.float32], done: NDArray[np.bool_]

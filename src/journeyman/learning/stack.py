@@ -31,6 +31,8 @@ def dense_stack(inputs: Tensor, layers: Sequence[nn.Linear], activation: str) ->
         (B, H) float32 of the last layer.
     """
     parameters = [p for layer in layers for p in (layer.weight, layer.bias)]
+    if not torch.is_grad_enabled():
+        return _forwards(activation, inputs, parameters)[-1]
     outputs: Tensor = _Stack.apply(activation, inputs, *parameters)  # type: ignore[no-untyped-call]
     return outputs
 
@@ -38,15 +40,9 @@ def dense_stack(inputs: Tensor, layers: Sequence[nn.Linear], activation: str) ->
 class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activation: str, inputs: Tensor, *parameters: Tensor) -> Tensor:
-        weights, biases = parameters[0::2], parameters[1::2]
-        outputs = [inputs.new_empty(len(inputs), len(bias)) for bias in biases]
-        for rows in _blocks(inputs):
-            hidden = inputs[rows]
-            for weight, bias, output in zip(weights, biases, outputs, strict=True):
-                hidden = torch.addmm(bias, hidden, weight.t(), out=output[rows])
-                _activate(hidden, activation)
+        outputs = _forwards(activation, inputs, parameters)
         ctx.activation = activation
-        ctx.save_for_backward(inputs, *weights, *outputs)
+        ctx.save_for_backward(inputs, *parameters[0::2], *outputs)
         return outputs[-1]
 
     @staticmethod
@@ -70,6 +66,18 @@ class _Stack(torch.autograd.Function):
                 torch.mm(gradient, weights[0], out=input_grad[rows])
         pairs = zip(weight_grads, bias_grads, strict=True)
         return (None, input_grad, *(gradient for pair in pairs for gradient in pair))
+
+
+def _forwards(activation: str, inputs: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Returns every layer's outputs; ``parameters`` are weight, bias, weight, bias, ..."""
+    weights, biases = parameters[0::2], parameters[1::2]
+    outputs = [inputs.new_empty(len(inputs), len(bias)) for bias in biases]
+    for rows in _blocks(inputs):
+        hidden = inputs[rows]
+        for weight, bias, output in zip(weights, biases, outputs, strict=True):
+            hidden = torch.addmm(bias, hidden, weight.t(), out=output[rows])
+            _activate(hidden, activation)
+    return outputs
 
 
 def _blocks(inputs: Tensor) -> Iterator[slice]:

@@ -111,7 +111,7 @@ def decide(
         actions = log_probs.argmax(axis=1)
     else:
         actions = sample_actions(log_probs, rng.random(len(log_probs)))
-    return actions, np.take_along_axis(log_probs, actions[:, None], axis=1)[:, 0]
+    return actions, log_probs[np.arange(len(actions)), actions]
 
 
 def stored_spec(checkpoint: Checkpoint) -> tuple[LaneSpec, PolicySettings]:
