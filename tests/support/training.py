@@ -129,6 +129,25 @@ class Emissions:
         ]
 
 
+class Shown:
+    """A progress line that remembers how far it came."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, list[tuple[int, int]]]] = []
+
+    def begin(self, name: str) -> None:
+        """Opens a line."""
+        self.lines.append((name, []))
+
+    def advance(self, done: int, total: int, **figures: float) -> None:
+        """Remembers where it stands."""
+        assert all(isinstance(value, float) for value in figures.values())
+        self.lines[-1][1].append((done, total))
+
+    def end(self, note: str = "") -> None:
+        """Nothing is left open."""
+
+
 class Surroundings(TrainingContext):
     """A context on a signal environment that keeps what trainers emit and save."""
 
@@ -144,7 +163,8 @@ class Surroundings(TrainingContext):
         stop_after: int | None = None,
     ) -> None:
         make = env or (lambda worlds: SignalEnv(num_worlds=worlds))
-        self.emissions, self.saved = Emissions(), cast(list[Checkpoint], [])
+        self.emissions, self.shown = Emissions(), Shown()
+        self.saved: list[Checkpoint] = []
         asked = iter(range(10**9))
         settings = SimpleNamespace(
             runtime=SimpleNamespace(device="cpu", torch_threads=1),
@@ -157,7 +177,7 @@ class Surroundings(TrainingContext):
             seeds=SeedPlan(seed),
             run_dir=run_dir,
             tracker=cast(Any, self.emissions),
-            progress=cast(Any, SimpleNamespace(advance=lambda *_, **__: None)),
+            progress=cast(Any, self.shown),
             lane_spec=make(1).lane_spec,
             environment=lambda worlds, _stage: make(worlds),
             load_demonstrations=lambda: cast(Demonstrations, demonstrations),

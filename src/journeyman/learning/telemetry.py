@@ -3,6 +3,7 @@
 Legend: T steps, L lanes, E event kinds.
 """
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,40 @@ EVENT_COUNTS = {
 """Event of an environment -> metric; left out where an environment has no such event."""
 
 MetricValue = float | int | bool | str
+
+
+class UpdateClock:
+    """Where an update's wall time went; it starts when it is made."""
+
+    def __init__(self) -> None:
+        self._began = self._collected = self._optimised = time.perf_counter()
+
+    def collected(self) -> None:
+        """Marks the rollout's end."""
+        self._collected = time.perf_counter()
+
+    def optimised(self) -> None:
+        """Marks the optimisation's end."""
+        self._optimised = time.perf_counter()
+
+    @property
+    def collect_seconds(self) -> float:
+        """The rollout's duration."""
+        return self._collected - self._began
+
+    @property
+    def update_seconds(self) -> float:
+        """The optimisation's duration, advantages included."""
+        return self._optimised - self._collected
+
+    def metrics(self, rollout: Rollout, figures: UpdateFigures) -> dict[str, MetricValue]:
+        """Returns the durations and rates that are part of an update's telemetry."""
+        seconds = self.collect_seconds + self.update_seconds
+        return {
+            "epoch_duration_sec": seconds,
+            "env_steps_per_sec": rollout.actions.size / seconds,
+            "update_samples_per_sec": figures.samples / figures.seconds,
+        }
 
 
 def update_metrics(

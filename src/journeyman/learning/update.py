@@ -4,6 +4,7 @@ Legend: T steps, L lanes, B = T * L samples, M minibatches, K figures, F feature
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,13 @@ from journeyman.errors import TrainingError
 from journeyman.learning.demonstrations import DemonstrationTensors
 from journeyman.learning.distributions import mask_bias
 from journeyman.learning.gae import Advantages
-from journeyman.learning.losses import imitation_loss, normalise_advantages, ppo_loss
+from journeyman.learning.losses import (
+    NormalisedAdvantages,
+    PPOParts,
+    imitation_loss,
+    normalise_advantages,
+    ppo_loss,
+)
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.optimizers import clip_gradients, set_learning_rate
 from journeyman.learning.rollout import Rollout
@@ -152,25 +159,12 @@ def optimise(
         batch.columns[2].copy_(normalise_advantages(batch.columns[2]).values)
     tables = []
     for epoch in range(settings.epochs):
-        order = torch.from_numpy(minibatch_rng.permutation(len(batch))).to(network.device)
-        columns = batch.columns.index_select(1, order)
-        actions = batch.actions.index_select(0, order)
         rows = []
-        for start in range(0, len(batch), settings.minibatch_size):
-            part = slice(start, start + settings.minibatch_size)
+        for minibatch in _minibatches(batch, settings.minibatch_size, minibatch_rng):
             shown = None
             if imitates:
                 shown = draw(demonstrations, settings.demonstration_batch_size, demonstration_rng)
-            rows.append(
-                _step(
-                    network,
-                    optimizer,
-                    _Minibatch(batch, order[part], actions[part], columns[:, part]),
-                    shown,
-                    settings,
-                    coefficients,
-                )
-            )
+            rows.append(_step(network, optimizer, minibatch, shown, settings, coefficients))
         table = torch.stack(rows).cpu().numpy()
         _check_finite(table, epoch, demonstrations if imitates else None)
         tables.append(table)
@@ -199,17 +193,32 @@ def draw(
     return demonstrations.take(rows.to(demonstrations.actions.device))
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Minibatch:
-    """Rows of a practice batch, gathered."""
+    """Rows of a practice batch, gathered; fields as there."""
 
-    def __init__(
-        self, batch: PracticeBatch, rows: Tensor, actions: Tensor, columns: Tensor
-    ) -> None:
-        self.features = batch.features.index_select(0, rows)
-        self.grid = None if batch.grid is None else batch.grid.index_select(0, rows)
-        self.bias = None if batch.bias is None else batch.bias.index_select(0, rows)
-        self.actions = actions
-        self.old_log_probs, self.old_values, self.advantages, self.returns = columns.unbind(0)
+    features: Tensor
+    grid: Tensor | None
+    bias: Tensor | None
+    actions: Tensor
+    columns: Tensor
+
+
+def _minibatches(batch: PracticeBatch, size: int, rng: np.random.Generator) -> Iterator[_Minibatch]:
+    """Yields every sample once, in a fresh order; the last minibatch takes what is left."""
+    order = torch.from_numpy(rng.permutation(len(batch))).to(batch.actions.device)
+    # What is small is permuted once; what is large is gathered when it is its turn.
+    columns = batch.columns.index_select(1, order)
+    actions = batch.actions.index_select(0, order)
+    for start in range(0, len(batch), size):
+        rows = order[start : start + size]
+        yield _Minibatch(
+            features=batch.features.index_select(0, rows),
+            grid=None if batch.grid is None else batch.grid.index_select(0, rows),
+            bias=None if batch.bias is None else batch.bias.index_select(0, rows),
+            actions=actions[start : start + size],
+            columns=columns[:, start : start + size],
+        )
 
 
 def _step(
@@ -221,8 +230,9 @@ def _step(
     coefficients: Coefficients,
 ) -> Tensor:
     """One gradient step; returns ``FIGURES`` as a tensor (K,), so that nothing waits."""
+    old_log_probs, old_values, raw_advantages, returns = minibatch.columns.unbind(0)
     advantages = normalise_advantages(
-        minibatch.advantages, apply=settings.normalize_advantages == "minibatch"
+        raw_advantages, apply=settings.normalize_advantages == "minibatch"
     )
     critic_only = coefficients.critic_only
     logits, values = network(minibatch.features, minibatch.grid, critic_only=critic_only)
@@ -231,10 +241,10 @@ def _step(
         minibatch.bias,
         values,
         actions=minibatch.actions,
-        old_log_probs=minibatch.old_log_probs,
+        old_log_probs=old_log_probs,
         advantages=advantages.values,
-        returns=minibatch.returns,
-        old_values=minibatch.old_values,
+        returns=returns,
+        old_values=old_values,
         clip=coefficients.clip,
         value_clip=settings.value_clip,
         value_coef=settings.value_coef,
@@ -250,6 +260,17 @@ def _step(
     torch.autograd.backward(total)
     norm = clip_gradients(network, settings.max_grad_norm)
     optimizer.step()
+    return _figures(parts, total, imitation, advantages, norm)
+
+
+def _figures(
+    parts: PPOParts,
+    total: Tensor,
+    imitation: Tensor,
+    advantages: NormalisedAdvantages,
+    norm: Tensor,
+) -> Tensor:
+    """Returns ``FIGURES`` in their order, (K,)."""
     figures = (
         parts.surrogate.loss,
         parts.value,

@@ -81,44 +81,9 @@ def train_bc(
     device = resolve_device(context.settings.runtime.device)
     restore_streams(context.seeds, start, ("minibatch",))
     network = network_from_checkpoint(start, device)
-    optimizer = adamw(network, settings.learning_rate, settings.weight_decay)
-    restore_optimizer(optimizer, network, start.part("bc_optimizer"))
     lesson = _Lesson.prepare(context, start, settings, network)
-    course = _Course.of(start)
-    best = start.part("bc_best")
-    counters = dict(start.state["counters"])
     count = settings.epochs if epochs is None else epochs
-
-    while course.done < count and not course.exhausted(settings.patience):
-        context.should_stop()
-        epoch_began = time.perf_counter()
-        learning_rate = settings.learning_rate * value_at(bc_weight, course.done, count)
-        set_learning_rate(optimizer, learning_rate)
-        trained = train_epoch(
-            network,
-            optimizer,
-            lesson.train,
-            settings,
-            rng=context.seeds["minibatch"],
-            epoch=course.done + 1,
-        )
-        held_out = held_out_figures(
-            network, lesson.held_out, lesson.decisions, epoch=course.done + 1
-        )
-        course = course.after(trained, held_out)
-        if course.best_epoch == course.done:
-            best = weights(network)
-        counters["bc_epochs"] += 1
-        seconds = time.perf_counter() - epoch_began
-        _emit(context, trained, held_out, learning_rate, len(lesson.train) / seconds, counters)
-        if course.done % context.settings.checkpoint.every == 0 and course.done < count:
-            parts = _parts(network, optimizer, lesson) | {"bc_best": best}
-            context.save(_checkpoint(context, start, parts, counters, course, settings))
-
-    load_weights(network, best)
-    checkpoint = _checkpoint(
-        context, start, _parts(network, optimizer, lesson), counters, None, settings
-    )
+    checkpoint, course = _imitate(context, start, settings, network, lesson, count, bc_weight)
     result = lesson.result(
         network,
         course,
@@ -129,6 +94,45 @@ def train_bc(
         digest=checkpoint.digest("policy"),
     )
     return StageOutcome(result=result, checkpoint=checkpoint)
+
+
+def _imitate(
+    context: TrainingContext,
+    start: Checkpoint,
+    settings: BCSettings,
+    network: ActorCritic,
+    lesson: "_Lesson",
+    count: int,
+    bc_weight: Scheduled,
+) -> tuple[Checkpoint, "_Course"]:
+    """The training loop; leaves the best epoch's weights in the network."""
+    optimizer = adamw(network, settings.learning_rate, settings.weight_decay)
+    restore_optimizer(optimizer, network, start.part("bc_optimizer"))
+    course, best = _Course.of(start), start.part("bc_best")
+    counters = dict(start.state["counters"])
+    rng = context.seeds["minibatch"]
+    context.progress.begin("imitate")
+    while course.done < count and not course.exhausted(settings.patience):
+        context.should_stop()
+        began, epoch = time.perf_counter(), course.done + 1
+        learning_rate = settings.learning_rate * value_at(bc_weight, course.done, count)
+        set_learning_rate(optimizer, learning_rate)
+        trained = train_epoch(network, optimizer, lesson.train, settings, rng=rng, epoch=epoch)
+        held_out = held_out_figures(network, lesson.held_out, lesson.decisions, epoch=epoch)
+        course = course.after(trained, held_out)
+        if course.best_epoch == epoch:
+            best = weights(network)
+        counters["bc_epochs"] += 1
+        samples_per_sec = len(lesson.train) / (time.perf_counter() - began)
+        _emit(context, trained, held_out, learning_rate, samples_per_sec, counters)
+        context.progress.advance(epoch, count, val_accuracy=held_out.decision_accuracy)
+        if epoch % context.settings.checkpoint.every == 0 and epoch < count:
+            parts = _parts(network, optimizer, lesson) | {"bc_best": best}
+            context.save(_checkpoint(context, start, parts, counters, course, settings))
+    context.progress.end()
+    load_weights(network, best)
+    parts = _parts(network, optimizer, lesson)
+    return _checkpoint(context, start, parts, counters, None, settings), course
 
 
 @dataclass(frozen=True)

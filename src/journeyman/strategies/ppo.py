@@ -21,12 +21,14 @@ from journeyman.learning.gae import Advantages, generalised_advantages
 from journeyman.learning.policy import require_same_spec
 from journeyman.learning.practice import Practice, PracticeCourse, finished_schedule
 from journeyman.learning.rollout import Rollout
-from journeyman.learning.telemetry import update_metrics
+from journeyman.learning.telemetry import UpdateClock, update_metrics
 from journeyman.learning.update import Coefficients, PracticeBatch, UpdateFigures, optimise
 from journeyman.results import PPOTrainingResult
 from journeyman.settings.schedule import value_at
 from journeyman.settings.strategy import PPOSettings
 from journeyman.strategies.base import StageOutcome
+
+SHOWN = ("episode_return_mean", "kl_divergence", "env_steps_per_sec")
 
 MAX_ROLLBACKS = 3
 """How often a stage with ``on_nan: rollback`` halves its step size before it gives up."""
@@ -104,10 +106,10 @@ def _practise(stage: _Stage, env: LaneEnv) -> StageOutcome:
     counters = {"ppo_epochs": 0, **stage.start.state["counters"]}
     practice = _resume(stage, env, good)
     demonstrations: DemonstrationTensors | None = None
-
+    context.progress.begin("practise")
     while course.done < stage.count:
         context.should_stop()
-        clock = _Clock()
+        clock = UpdateClock()
         coefficients = _coefficients(stage, course)
         if coefficients.bc_weight > 0.0 and demonstrations is None:
             demonstrations = _demonstrations(stage, practice)
@@ -140,12 +142,9 @@ def _practise(stage: _Stage, env: LaneEnv) -> StageOutcome:
         metrics |= {"steps": counters["env_steps"], **clock.metrics(rollout, figures)}
         course.record(metrics, rollout.episode_returns, stage.count)
         _emit(context, env, metrics, rollout, figures, coefficients, clock)
-
-        due = course.done % context.settings.checkpoint.every == 0
-        if settings.on_nan == "rollback" or due:
-            good = _checkpoint(practice, stage, course, counters)
-        if due and course.done < stage.count:
-            context.save(good)
+        context.progress.advance(course.done, stage.count, **_shown(metrics))
+        good = _kept(practice, stage, course, counters) or good
+    context.progress.end()
     return _outcome(practice, stage, course, counters, time.perf_counter() - began)
 
 
@@ -158,40 +157,6 @@ def _resume(stage: _Stage, env: LaneEnv, checkpoint: Checkpoint) -> Practice:
         stage.device,
         social_stage=stage.social_stage,
     )
-
-
-class _Clock:
-    """Where an update's wall time went."""
-
-    def __init__(self) -> None:
-        self._began = self._collected = self._optimised = time.perf_counter()
-
-    def collected(self) -> None:
-        """Marks the rollout's end."""
-        self._collected = time.perf_counter()
-
-    def optimised(self) -> None:
-        """Marks the optimisation's end."""
-        self._optimised = time.perf_counter()
-
-    @property
-    def collect_seconds(self) -> float:
-        """The rollout's duration."""
-        return self._collected - self._began
-
-    @property
-    def update_seconds(self) -> float:
-        """The optimisation's duration, advantages included."""
-        return self._optimised - self._collected
-
-    def metrics(self, rollout: Rollout, figures: UpdateFigures) -> dict[str, MetricValue]:
-        """Returns the durations and rates that are part of an update's telemetry."""
-        seconds = self.collect_seconds + self.update_seconds
-        return {
-            "epoch_duration_sec": seconds,
-            "env_steps_per_sec": rollout.actions.size / seconds,
-            "update_samples_per_sec": figures.samples / figures.seconds,
-        }
 
 
 def _coefficients(stage: _Stage, course: PracticeCourse) -> Coefficients:
@@ -288,7 +253,7 @@ def _emit(
     rollout: Rollout,
     figures: UpdateFigures,
     coefficients: Coefficients,
-    clock: _Clock,
+    clock: UpdateClock,
 ) -> None:
     step = int(metrics["steps"])
     context.emit("ppo", metrics, step)
@@ -312,15 +277,25 @@ def _emit(
     context.emit("time", times, step)
 
 
-def _checkpoint(
+def _shown(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
+    """Returns the figures that the progress line has room for."""
+    return {name: float(metrics[name]) for name in SHOWN if name in metrics}
+
+
+def _kept(
     practice: Practice, stage: _Stage, course: PracticeCourse, counters: Mapping[str, int]
-) -> Checkpoint:
-    return practice.checkpoint(
-        stage.start,
-        stage.context.seeds,
-        counters=dict(counters),
-        schedule=course.schedule(stage.start),
+) -> Checkpoint | None:
+    """Returns the state after an update if it is needed, and saves it if that is due."""
+    due = course.done % stage.context.settings.checkpoint.every == 0 and course.done < stage.count
+    if not due and stage.settings.on_nan != "rollback":
+        return None
+    schedule = course.schedule(stage.start)
+    checkpoint = practice.checkpoint(
+        stage.start, stage.context.seeds, counters=dict(counters), schedule=schedule
     )
+    if due:
+        stage.context.save(checkpoint)
+    return checkpoint
 
 
 def _outcome(
