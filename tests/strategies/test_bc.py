@@ -38,7 +38,7 @@ def test_imitation_masters_the_signal(tmp_path):
     assert sum(result.action_histogram.values()) == result.samples
     assert result.weights_digest == outcome.checkpoint.digest("policy")
     assert [step for group, _, step in context.emissions.calls if group == "bc"] == [1, 2, 3]
-    assert context.shown.lines == [("imitate", [(1, 3), (2, 3), (3, 3)])]
+    assert context.shown.advances == [(1, 3), (2, 3), (3, 3)]
     decisions = int(sum(map(sum, result.confusion)))
     assert decisions == sum(int(f["support"]) for f in result.per_action.values())
 

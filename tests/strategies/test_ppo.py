@@ -213,7 +213,7 @@ def test_every_update_follows_telemetry(tmp_path):
         "time",
     }
     assert set(context.emissions.of("reward")[0]) == {"answer", "hazard"}
-    assert context.shown.lines == [("practise", [(1, 3), (2, 3), (3, 3)])]
+    assert context.shown.advances == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_constants_of_the_anneal_are_in_every_update(tmp_path):

@@ -130,22 +130,15 @@ class Emissions:
 
 
 class Shown:
-    """A progress line that remembers how far it came."""
+    """A progress line, opened by whoever calls a trainer, that remembers how far it came."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[str, list[tuple[int, int]]]] = []
-
-    def begin(self, name: str) -> None:
-        """Opens a line."""
-        self.lines.append((name, []))
+        self.advances: list[tuple[int, int]] = []
 
     def advance(self, done: int, total: int, **figures: float) -> None:
         """Remembers where it stands."""
         assert all(isinstance(value, float) for value in figures.values())
-        self.lines[-1][1].append((done, total))
-
-    def end(self, note: str = "") -> None:
-        """Nothing is left open."""
+        self.advances.append((done, total))
 
 
 class Surroundings(TrainingContext):

@@ -111,7 +111,6 @@ def _imitate(
     course, best = _Course.of(start), start.part("bc_best")
     counters = dict(start.state["counters"])
     rng = context.seeds["minibatch"]
-    context.progress.begin("imitate")
     while course.done < count and not course.exhausted(settings.patience):
         context.should_stop()
         began, epoch = time.perf_counter(), course.done + 1
@@ -129,7 +128,6 @@ def _imitate(
         if epoch % context.settings.checkpoint.every == 0 and epoch < count:
             parts = _parts(network, optimizer, lesson) | {"bc_best": best}
             context.save(_checkpoint(context, start, parts, counters, course, settings))
-    context.progress.end()
     load_weights(network, best)
     parts = _parts(network, optimizer, lesson)
     return _checkpoint(context, start, parts, counters, None, settings), course

@@ -106,7 +106,6 @@ def _practise(stage: _Stage, env: LaneEnv) -> StageOutcome:
     counters = {"ppo_epochs": 0, **stage.start.state["counters"]}
     practice = _resume(stage, env, good)
     demonstrations: DemonstrationTensors | None = None
-    context.progress.begin("practise")
     while course.done < stage.count:
         context.should_stop()
         clock = UpdateClock()
@@ -144,7 +143,6 @@ def _practise(stage: _Stage, env: LaneEnv) -> StageOutcome:
         _emit(context, env, metrics, rollout, figures, coefficients, clock)
         context.progress.advance(course.done, stage.count, **_shown(metrics))
         good = _kept(practice, stage, course, counters) or good
-    context.progress.end()
     return _outcome(practice, stage, course, counters, time.perf_counter() - began)
 
 
