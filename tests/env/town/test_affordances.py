@@ -1,0 +1,173 @@
+"""Needs and the use of objects, with figures derived from the shipped constants."""
+
+import pytest
+
+WAIT, EAT, COOK, SHOWER, SLEEP, RELEASE = 0, 1, 2, 3, 4, 8
+FRIDGE, STOVE, BATH, BED = 1, 2, 3, 4
+
+
+def test_needs_decay_by_one_ticks_worth(stage):
+    town = stage()
+    town.step()
+    # .8 less .0025, .00125 and .002
+    assert town.agents["hunger"] == pytest.approx(0.7975)
+    assert town.agents["hygiene"] == pytest.approx(0.79875)
+    assert town.agents["energy"] == pytest.approx(0.798)
+
+
+def test_a_meal_takes_15_ticks_and_pays_for_itself_as_it_goes(stage):
+    town = stage()
+    fridge = town.object(FRIDGE)
+    town.put(0, at=fridge)
+    town.agents["hunger"][0] = 0.3
+    first = town.step(EAT)
+    assert town.agents["use"][0] == EAT
+    assert town.agents["use_left"][0] == 14  # the tick of starting counts
+    assert town.objects["stock"][fridge] == 4  # of 5
+    assert first["events"](0) == {}
+    rest = town.step(WAIT, ticks=14)
+    assert rest["events"](0) == {"meal": 1.0}
+    # hunger .3 + .4 - 15 x .0025; energy .8 + .05 - 15 x .002; wallet 2 - .4
+    assert town.agents["hunger"][0] == pytest.approx(0.6625)
+    assert town.agents["energy"][0] == pytest.approx(0.82)
+    assert town.agents["wallet"][0] == pytest.approx(1.6)
+    assert town.agents["use"][0] == 0
+
+
+def test_stopping_early_keeps_what_accrued_and_nothing_more(stage):
+    town = stage()
+    town.put(0, at=town.object(BED))
+    town.agents["energy"][0] = 0.2
+    town.step(SLEEP, ticks=1)
+    town.step(WAIT, ticks=29)
+    town.step(RELEASE)
+    # 30 of 60 ticks: .2 + .4 - 31 x .002 (the tick of stopping accrues nothing)
+    assert town.agents["energy"][0] == pytest.approx(0.538)
+    assert town.objects["user"][town.object(BED)] == -1
+
+
+def test_who_cannot_pay_is_refused(stage):
+    town = stage()
+    fridge = town.object(FRIDGE)
+    town.put(0, at=fridge)
+    town.agents["wallet"][0] = 0.39
+    town.step(EAT)
+    assert town.agents["use"][0] == 0
+    assert town.agents["last_success"][0] == 0
+    assert town.objects["stock"][fridge] == 5
+    assert town.objects["user"][fridge] == -1
+
+
+def test_an_empty_fridge_is_passed_by_for_a_full_one(stage):
+    town = stage()
+    near, far = town.object(FRIDGE, 0), town.object(FRIDGE, 1)
+    town.objects["stock"][near] = 0
+    town.put(0, at=near)
+    before = abs(town.agents["x"][0] - town.objects["x"][far]) + abs(
+        town.agents["y"][0] - town.objects["y"][far]
+    )
+    town.step(EAT)
+    after = abs(town.agents["x"][0] - town.objects["x"][far]) + abs(
+        town.agents["y"][0] - town.objects["y"][far]
+    )
+    assert after == before - 1
+
+
+def test_cooking_puts_three_meals_into_the_nearest_fridge(stage):
+    town = stage()
+    stove = town.object(STOVE)
+    town.put(0, at=stove)
+    fridges = [town.object(FRIDGE, 0), town.object(FRIDGE, 1)]
+    gaps = [
+        abs(town.objects["x"][f] - town.objects["x"][stove])
+        + abs(town.objects["y"][f] - town.objects["y"][stove])
+        for f in fridges
+    ]
+    nearest = fridges[gaps.index(min(gaps))]
+    town.step(COOK)
+    events = town.step(WAIT, ticks=39)["events"](0)
+    assert events == {"cooked": 1.0}
+    assert town.objects["stock"][nearest] == 8
+    assert town.objects["stock"][fridges].sum() == 13
+    # wallet 2 - .15, energy .8 - .05 - 40 x .002
+    assert town.agents["wallet"][0] == pytest.approx(1.85)
+    assert town.agents["energy"][0] == pytest.approx(0.67)
+
+
+def test_a_fridge_holds_no_more_than_its_capacity(stage):
+    town = stage()
+    town.objects["stock"][town.objects["kind"] == FRIDGE] = 9
+    town.put(0, at=town.object(STOVE))
+    town.step(COOK)
+    town.step(WAIT, ticks=39)
+    assert sorted(town.objects["stock"][town.objects["kind"] == FRIDGE]) == [9, 10]
+
+
+def test_two_meals_a_day_are_delivered(stage):
+    town = stage(episode_ticks=2000)
+    # 2 a day is one each 720 ticks, the first when the share reaches 1
+    town.step(ticks=719)
+    assert town.objects["stock"][town.object(FRIDGE)] == 5
+    town.step(ticks=2)
+    assert town.objects["stock"][town.object(FRIDGE)] == 6
+
+
+@pytest.mark.parametrize("failure", ["blackout_until", "outage_until"])
+def test_without_power_or_water_no_shower_starts_or_goes_on(stage, failure):
+    town = stage()
+    bath = town.object(BATH)
+    town.put(0, at=bath)
+    town.agents["hygiene"][0] = 0.2
+    town.step(SHOWER)
+    assert town.agents["use"][0] == SHOWER
+    town.clock[failure] = 100
+    town.step(WAIT)
+    assert town.agents["use"][0] == 0
+    # one tick's share, .6 / 30, and two ticks' decay
+    assert town.agents["hygiene"][0] == pytest.approx(0.2 + 0.02 - 0.0025)
+    town.put(1, at=town.object(BATH, 1))
+    town.step(WAIT, SHOWER)
+    assert town.agents["use"][1] == 0
+
+
+def test_an_outage_leaves_the_stoves_on(stage):
+    town = stage()
+    town.clock["outage_until"] = 100
+    town.put(0, at=town.object(STOVE))
+    town.step(COOK)
+    assert town.agents["use"][0] == COOK
+
+
+def test_prices_follow_the_spike(stage):
+    town = stage()
+    town.clock["price_factor"], town.clock["price_until"] = 1.5, 1000
+    town.put(0, at=town.object(FRIDGE))
+    town.step(EAT)
+    town.step(WAIT, ticks=14)
+    assert town.agents["wallet"][0] == pytest.approx(2.0 - 0.4 * 1.5)
+
+
+def test_an_object_is_closed_to_its_last_user_for_60_ticks(stage):
+    town = stage(**{"objects.fridge": 1})
+    town.put(0, at=town.object(FRIDGE))
+    town.step(EAT)
+    town.step(WAIT, ticks=14)  # completed in tick 14, the 15th: closed until tick 74
+    town.step(EAT, ticks=59)
+    assert town.agents["use"][0] == 0
+    town.step(EAT)
+    assert town.agents["use"][0] == EAT
+
+
+def test_one_tile_a_tick_along_the_longer_way(stage):
+    town = stage()
+    fridge = town.object(FRIDGE)
+    x, y = int(town.objects["x"][fridge]), int(town.objects["y"][fridge])
+    town.objects["stock"][town.object(FRIDGE, 1)] = 0
+    town.put(0, tile=(x + 3, y + 2))
+    town.step(EAT)
+    assert (town.agents["x"][0], town.agents["y"][0]) == (x + 2, y + 2)
+    town.step(EAT, ticks=3)  # (2, 2) -> (1, 2) -> (1, 1) -> (0, 1), which is beside it
+    assert (town.agents["x"][0], town.agents["y"][0]) == (x, y + 1)
+    assert town.agents["use"][0] == 0
+    town.step(EAT)
+    assert town.agents["use"][0] == EAT

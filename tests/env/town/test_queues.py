@@ -1,0 +1,149 @@
+"""Queues, hand-overs, idle occupants, conflicts, and leaving for a rival's sake."""
+
+import pytest
+
+WAIT, EAT, SHOWER, CHAT, RELEASE = 0, 1, 3, 6, 8
+BATH = 3
+ONE_BATH = {"objects.shower": 1}
+
+
+def bathroom(stage, people, **kwargs):
+    """A town with one shower at which the first agents stand; agent 0 is using it."""
+    town = stage(**{**ONE_BATH, **kwargs})
+    for a in range(people):
+        town.put(a, at=town.object(BATH))
+    town.step(SHOWER)
+    assert town.agents["use"][0] == SHOWER
+    return town
+
+
+def test_asking_for_an_occupied_object_queues_in_the_order_of_asking(stage):
+    town = bathroom(stage, 4)
+    town.step(WAIT, WAIT, SHOWER)
+    town.step(WAIT, SHOWER)
+    assert town.agents["queue"][2] == town.agents["queue"][1] == town.object(BATH)
+    assert list(town.agents["queue_place"][1:3]) == [1, 0]
+    assert town.objects["queue_length"][town.object(BATH)] == 2
+
+
+def test_a_full_queue_refuses(stage):
+    town = bathroom(stage, 4, **{"queues.limit": 2})
+    town.step(WAIT, SHOWER, SHOWER, SHOWER)
+    assert (town.agents["queue"][1:4] >= 0).sum() == 2
+    assert town.agents["last_success"][1:4].sum() == 2
+
+
+def test_the_first_in_line_takes_over_at_once(stage):
+    town = bathroom(stage, 3)
+    town.step(WAIT, SHOWER)
+    town.step(WAIT, WAIT, SHOWER)
+    town.step(RELEASE)
+    assert town.agents["use"][1] == SHOWER
+    assert town.objects["user"][town.object(BATH)] == 1
+    assert town.agents["queue_place"][2] == 0
+
+
+def test_a_friend_of_the_last_user_goes_first(stage):
+    town = bathroom(stage, 3)
+    town.step(WAIT, SHOWER)
+    town.step(WAIT, WAIT, SHOWER)
+    # Favour towards 2, who has place 1: .06 - .05 x 1 > 0; towards 1: 0, which does not count.
+    town.pairs[0, 2]["trust"] = 0.06
+    town.step(RELEASE)
+    assert town.agents["use"][2] == SHOWER
+
+
+def test_too_little_goodwill_changes_nothing(stage):
+    town = bathroom(stage, 3)
+    town.step(WAIT, SHOWER)
+    town.step(WAIT, WAIT, SHOWER)
+    town.pairs[0, 2]["trust"] = 0.05  # .05 - .05 x 1 = 0
+    town.step(RELEASE)
+    assert town.agents["use"][1] == SHOWER
+
+
+def test_long_waiting_outweighs_the_place(stage):
+    town = bathroom(stage, 3)
+    town.step(WAIT, SHOWER)
+    town.step(WAIT, WAIT, SHOWER)
+    # place - .1 x waited: agent 1 has 0 - .1 x 3 = -.3; agent 2 1 - .1 x 20 = -1
+    town.agents["queue_since"][2] = town.clock["tick"] - 20
+    town.agents["queue_since"][1] = town.clock["tick"] - 3
+    town.step(RELEASE)
+    assert town.agents["use"][2] == SHOWER
+
+
+def test_who_occupies_and_does_nothing_is_moved_on_after_three_ticks(stage):
+    town = bathroom(stage, 2)
+    town.step(WAIT, ticks=29)
+    assert town.agents["use"][0] == 0
+    assert town.objects["user"][town.object(BATH)] == 0
+    town.step(WAIT, SHOWER, ticks=3)
+    assert town.objects["user"][town.object(BATH)] == 0
+    town.step(WAIT, WAIT)
+    assert town.objects["user"][town.object(BATH)] == 1
+    assert town.agents["use"][1] == SHOWER
+
+
+def test_doing_something_else_frees_the_object_at_once(stage):
+    town = bathroom(stage, 1)
+    town.step(WAIT, ticks=29)
+    town.step(EAT)
+    assert town.objects["user"][town.object(BATH)] == -1
+
+
+def test_patience_ends_after_20_ticks_and_again_every_10(stage):
+    town = bathroom(stage, 2, **{"affordances.use_shower.ticks": 100})
+    assert town.step(WAIT, SHOWER, ticks=1)["events"](1) == {}
+    assert town.step(ticks=20)["events"](1) == {}  # waited 20, which is not more than 20
+    first = town.step()["events"](1)  # waited 21
+    assert first == {"queue_conflict": 1.0, "queue_conflict_intensity": 1.5}
+    # .15 x 1.5 = .225, less a tick's decay of .005; both are of balanced temper
+    assert town.pairs["rivalry"][1, 0] == pytest.approx(0.22)
+    assert town.pairs["rivalry"][0, 1] == pytest.approx(0.22)
+    assert town.step(ticks=9)["events"](1) == {}
+    assert town.step()["events"](1)["queue_conflict"] == 1.0
+
+
+def test_intensity_grows_with_the_queue_and_the_causer_pays_from_c2_on(stage):
+    for rank, cost in (("C1", 0.0), ("C2", 0.0175)):
+        town = bathroom(stage, 3, **{"affordances.use_shower.ticks": 100}, social_stage=rank)
+        town.step(WAIT, SHOWER, SHOWER)
+        played = town.step(ticks=21)
+        # two in the queue: 1.5 + .25 (2 - 1) = 1.75, of which .01 is the cost
+        assert played["events"](1)["queue_conflict_intensity"] == pytest.approx(1.75)
+        assert played["terms"](1)["conflict"] == pytest.approx(-cost, abs=1e-6)
+        assert played["terms"](0)["conflict"] == 0.0
+
+
+def test_forgiveness_softens_rivalry(stage):
+    town = bathroom(stage, 2, **{"affordances.use_shower.ticks": 100})
+    town.agents["forgiveness"][1] = 0.5
+    town.step(WAIT, SHOWER)
+    town.step(ticks=21)
+    assert town.pairs["rivalry"][1, 0] == pytest.approx(0.225 / 2 - 0.005)
+    assert town.pairs["rivalry"][0, 1] == pytest.approx(0.22)
+
+
+def test_leaving_a_queue_for_a_rivals_sake_counts_and_pays_from_c2_on(stage):
+    for rivalry, count, reward in ((0.75, 1.0, 0.005), (0.65, 0.0, 0.0)):
+        town = bathroom(stage, 2, social_stage="C2")
+        town.step(WAIT, SHOWER)
+        town.pairs["rivalry"][1, 0] = rivalry
+        played = town.step(WAIT, RELEASE)
+        assert played["events"](1).get("rivalry_avoided", 0.0) == count
+        assert played["terms"](1)["conflict"] == pytest.approx(reward, abs=1e-6)
+        assert town.agents["queue"][1] == -1
+        assert town.agents["avoid_count"][1] == count
+        town.step(WAIT, SHOWER, ticks=50)  # it may not come back at once, to leave again
+        assert town.agents["queue"][1] == -1
+
+
+def test_rivalry_fades_and_other_feelings_stay(stage):
+    town = stage()
+    town.pairs["rivalry"][0, 1], town.pairs["trust"][0, 1] = 0.012, 0.5
+    town.step(ticks=2)
+    assert town.pairs["rivalry"][0, 1] == pytest.approx(0.002)
+    town.step()
+    assert town.pairs["rivalry"][0, 1] == 0.0
+    assert town.pairs["trust"][0, 1] == 0.5
