@@ -9,10 +9,10 @@ from typing import Any
 from journeyman.env.town import names
 from journeyman.env.town.compiled import compiled
 from journeyman.env.town.constants import Constants
-from journeyman.env.town.names import position
+from journeyman.env.town.names import COOK, EAT, SHOWER, position
 from journeyman.env.town.rules.affordances import is_served
 from journeyman.env.town.rules.intents import is_open
-from journeyman.env.town.rules.places import at_work, best_object, chat_partner, distance
+from journeyman.env.town.rules.places import at_work, chat_partner, distance, object_cost
 from journeyman.env.town.rules.queues import rival_in_queue
 from journeyman.env.town.state import NOBODY, NOTHING, World
 
@@ -31,8 +31,7 @@ _TOWN = position("price")
 _PERSONALITY = names.COMMON_FEATURES
 
 _ACTIONS = len(names.ACTION_NAMES)
-_COOK, _SHOWER = names.COOK, names.SHOWER
-_KINDS, _SLOTS = names.KINDS, names.NEIGHBOURS
+_SLOTS = names.NEIGHBOURS
 _OBJECT_WIDTH, _NEIGHBOUR_WIDTH = names.OBJECT_WIDTH, names.NEIGHBOUR_WIDTH
 _MIDDLE = names.MAP_SIZE // 2
 _DAY = 1440
@@ -48,8 +47,10 @@ def squash(offset: int) -> float:
 
 @compiled
 def see_self(world: World, constants: Constants, a: int, row: Any) -> None:
-    """Writes needs, wallet and time."""
+    """Writes needs, wallet and time, and what the agent did last."""
     agent, tick = world.agents[a], world.clock["tick"]
+    row[_LAST + agent["last_action"]] = 1.0
+    row[_LAST + _ACTIONS] = agent["last_success"]
     row[_TIME] = agent["hunger"]
     row[_TIME + 1] = agent["hygiene"]
     row[_TIME + 2] = agent["energy"]
@@ -102,27 +103,38 @@ def see_use(world: World, constants: Constants, a: int, row: Any) -> None:
 
 
 @compiled
+def see_object(world: World, constants: Constants, a: int, o: int, row: Any) -> None:
+    """Writes the features of the object of its kind that an intent would go to."""
+    agent, thing = world.agents[a], world.objects[o]
+    at = _OBJECTS + (thing["kind"] - 1) * _OBJECT_WIDTH
+    dx, dy = thing["x"] - agent["x"], thing["y"] - agent["y"]
+    row[at] = squash(dx)
+    row[at + 1] = squash(dy)
+    row[at + 2] = 1.0 if abs(dx) + abs(dy) <= 1 else 0.0
+    row[at + 3] = 1.0 if thing["user"] != NOBODY and thing["user"] != a else 0.0
+    row[at + 4] = thing["queue_length"] / constants.numbers["queues_limit"]
+    left = max(0, world.cooldowns[o, a] - world.clock["tick"])
+    row[at + 5] = left / max(1, constants.numbers["queues_cooldown"])
+    if thing["kind"] == EAT:
+        row[_STOCK] = thing["stock"] / constants.numbers["food_capacity"]
+
+
+@compiled
 def see_objects(world: World, constants: Constants, a: int, row: Any) -> None:
-    """Writes, for each kind, the object that an intent would go to."""
-    agent = world.agents[a]
-    for kind in range(1, _KINDS):
-        o = best_object(world, constants, a, kind)
-        if o == NOTHING:
-            continue
-        thing = world.objects[o]
-        at = _OBJECTS + (kind - 1) * _OBJECT_WIDTH
-        dx, dy = thing["x"] - agent["x"], thing["y"] - agent["y"]
-        row[at] = squash(dx)
-        row[at + 1] = squash(dy)
-        row[at + 2] = 1.0 if abs(dx) + abs(dy) <= 1 else 0.0
-        row[at + 3] = 1.0 if thing["user"] != NOBODY and thing["user"] != a else 0.0
-        row[at + 4] = thing["queue_length"] / constants.numbers["queues_limit"]
-        left = max(0, world.cooldowns[o, a] - world.clock["tick"])
-        row[at + 5] = left / max(1, constants.numbers["queues_cooldown"])
-        if kind == 1:
-            row[_STOCK] = thing["stock"] / constants.numbers["food_capacity"]
-    row[_LAST + agent["last_action"]] = 1.0
-    row[_LAST + _ACTIONS] = agent["last_success"]
+    """Writes, for each kind, the object that an intent would go to.
+
+    Objects stand in the order of their kinds, so that one pass finds what ``best_object``
+    finds for each kind.
+    """
+    objects = world.objects.shape[0]
+    best, best_cost = NOTHING, 0.0
+    for o in range(objects):
+        cost = object_cost(world, constants, a, o)
+        if best == NOTHING or cost < best_cost:
+            best, best_cost = o, cost
+        if o + 1 == objects or world.objects[o + 1]["kind"] != world.objects[o]["kind"]:
+            see_object(world, constants, a, best, row)
+            best = NOTHING
 
 
 @compiled
@@ -186,8 +198,8 @@ def see_town(world: World, constants: Constants, a: int, row: Any) -> None:
     """Writes what befalls the town, and the agent's personality where it is seen."""
     agent, clock = world.agents[a], world.clock
     row[_TOWN] = clock["price_factor"] - 1.0
-    row[_TOWN + 1] = 1.0 if is_served(world, _COOK) else 0.0
-    row[_TOWN + 2] = 1.0 if is_served(world, _SHOWER) else 0.0
+    row[_TOWN + 1] = 1.0 if is_served(world, COOK) else 0.0
+    row[_TOWN + 2] = 1.0 if is_served(world, SHOWER) else 0.0
     if clock["tick"] < clock["meet_until"]:
         row[_TOWN + 3] = 1.0
         row[_TOWN + 4] = squash(clock["meet_x"] - agent["x"])

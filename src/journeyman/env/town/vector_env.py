@@ -137,7 +137,8 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
         actions_L = np.ascontiguousarray(actions, dtype=np.int64)
         if actions_L.shape != (self.num_envs,):
             raise ValueError(f"actions must be ({self.num_envs},), got {actions_L.shape}")
-        if actions_L.min() < 0 or actions_L.max() >= len(ACTION_NAMES):
+        # Seen as unsigned a negative action is a large one: one pass finds both.
+        if actions_L.view(np.uint64).max() >= len(ACTION_NAMES):
             raise ValueError(f"actions must be in [0, {len(ACTION_NAMES)}), got {actions_L}")
         out = self._run(TICK, actions_L)
         info = {

@@ -178,6 +178,8 @@ def is_evicted(world: World, constants: Constants, a: int) -> bool:
     """Says whether an agent has missed too many shifts within the days that count."""
     numbers = constants.numbers
     absences = world.agents[a]["absences"]
+    if absences == 0:
+        return False
     count = 0
     for _ in range(numbers["jobs_evict_days"]):
         count += absences & 1
