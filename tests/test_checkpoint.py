@@ -64,7 +64,9 @@ def test_arrays_are_read_only_copies() -> None:
         checkpoint.arrays["policy/w"][0] = 2.0
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.safetensors"
     save_checkpoint(Checkpoint({"policy/w": np.zeros(2)}), path)
     before = path.read_bytes()

@@ -169,16 +169,18 @@ def _violations(error: ValidationError, raw: Any) -> Iterable[str]:
 def _real_path(loc: Sequence[int | str], raw: Any) -> list[int | str]:
     """Drops the union tags that pydantic puts between the keys of the config."""
     path: list[int | str] = []
-    node = raw
+    node, tag_seen = raw, False
     for position, part in enumerate(loc):
-        last = position == len(loc) - 1
         if isinstance(node, Mapping):
+            if part == node.get("kind") and not tag_seen and position > 0:
+                tag_seen = True
+                continue
             if part in node:
-                node = node[part]
-            elif not last or node.get("kind") == part:
+                node, tag_seen = node[part], False
+            elif position < len(loc) - 1:
                 continue
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
+            node, tag_seen = node[part], False
         else:
             continue
         path.append(part)

@@ -9,8 +9,8 @@ from journeyman.settings.dataset import ManifestDatasetSettings, RolloutDatasetS
 from journeyman.settings.promotion import PromotionGateSettings
 from journeyman.settings.root import Settings
 from journeyman.settings.strategy import CaptureSettings, EvaluateSettings
+from journeyman.strategies.registry import TRAINING, require_torch
 
-_TRAINING = ("bc", "ppo", "anneal")
 _USES_DATASET = ("bc", "anneal", "replay")
 
 
@@ -51,10 +51,8 @@ def _threads_exist(settings: Settings) -> None:
 
 
 def _torch_and_device(settings: Settings) -> None:
-    if settings.strategy.kind not in _TRAINING:
+    if settings.strategy.kind not in TRAINING:
         return
-    from journeyman.strategies.registry import require_torch
-
     require_torch(settings.strategy.kind)
     if settings.runtime.device.startswith("cuda"):
         from journeyman.learning.devices import resolve_device
@@ -65,6 +63,7 @@ def _torch_and_device(settings: Settings) -> None:
 def _tracking_reachable(settings: Settings) -> None:
     from journeyman.tracking.address import check_reachable
 
+    _outputs_writable(settings)  # else the embedded store has the same problem in other words
     check_reachable(settings.tracking, settings.outputs_path)
 
 
@@ -81,11 +80,12 @@ def _dataset_fits(settings: Settings) -> None:
     from journeyman.env.build import lane_spec
 
     if isinstance(dataset, ManifestDatasetSettings):
-        from journeyman.services.dataset import check_against, load_demonstrations
+        from journeyman.services import dataset as service
 
         if settings.strategy.kind == "replay":
-            return
-        check_against(lane_spec(settings.env), load_demonstrations(dataset))
+            service.build_replay_dataset(dataset)  # any trajectory can be summarised
+        else:
+            service.check_against(lane_spec(settings.env), service.load_demonstrations(dataset))
     elif isinstance(dataset, RolloutDatasetSettings):
         from journeyman.services.players import check_player
 

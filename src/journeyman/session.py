@@ -22,6 +22,7 @@ from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.protocol import RunInfo, RunStatus
 
 _LOG = logging.getLogger(__name__)
+_NAME_LENGTH = 100
 
 
 class StopSignals:
@@ -100,8 +101,8 @@ class RunSession:
     ) -> None:
         status = RunStatus.FINISHED
         if kind is not None:
-            stopped = issubclass(kind, RunStopped | KeyboardInterrupt | SystemExit)
-            status = RunStatus.KILLED if stopped else RunStatus.FAILED
+            # Ctrl-C, an exit and a stop asked for by a signal are no errors of the work.
+            status = RunStatus.FAILED if issubclass(kind, Exception) else RunStatus.KILLED
             self.tracker.tag({"error": f"{kind.__name__}: {error}"[:5000]})
         try:
             self.tracker.finish(status)
@@ -154,7 +155,7 @@ class RunSession:
 def run_name(settings: Settings, overrides: Sequence[str]) -> str:
     """Returns what varies: strategy, schedule, the leaves that were overridden, the seed.
 
-    ``strategy.ppo.clip=0.1`` is shortened to ``clip=0.1``; at most 120 characters.
+    ``strategy.ppo.clip=0.1`` is shortened to ``clip=0.1``; what varies is cut at 100 characters.
     """
     kind = settings.strategy.kind
     head = f"{kind}={settings.anneal.label}" if kind == "anneal" else kind
@@ -164,7 +165,10 @@ def run_name(settings: Settings, overrides: Sequence[str]) -> str:
         key, _, value = override.partition("=")
         if key not in silent and not key.startswith(("tracking", "hydra", "outputs")):
             said.append(f"{key.lstrip('+~').rpartition('.')[2]}={value}")
-    return " ".join([head, *said, f"seed={settings.seed}"])[:120]
+    varied = " ".join([head, *said])
+    if len(varied) > _NAME_LENGTH:
+        varied = varied[: _NAME_LENGTH - 3] + "..."
+    return f"{varied} seed={settings.seed}"
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, object]:

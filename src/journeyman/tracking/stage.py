@@ -54,7 +54,8 @@ def queued_stage(
     try:
         yield stage
     except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt | SystemExit)
+        # Ctrl-C, an exit and a stop asked for by a signal are no errors of the work.
+        killed = not isinstance(error, Exception)
         status = RunStatus.KILLED if killed else RunStatus.FAILED
         stage.tag({"error": f"{type(error).__name__}: {error}"})
         raise
