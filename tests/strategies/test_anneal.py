@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.signal_env import SignalEnv
-from support.training import SMALL, Emissions, bc_settings, ppo_settings, signal_demonstrations
 
 from journeyman.checkpoint import Checkpoint, load_checkpoint
 from journeyman.composition import compose_settings
@@ -17,10 +15,12 @@ from journeyman.results import AnnealSummary
 from journeyman.seeding import SeedPlan
 from journeyman.settings.anneal import StageSettings
 from journeyman.settings.promotion import PromotionOffSettings
-from journeyman.strategies.anneal import AnnealStrategy
+from journeyman.strategies.anneal import AnnealStrategy, Telemetry
 from journeyman.strategies.base import StageOutcome
 from journeyman.strategies.training import anneal_strategy
 from journeyman.tracking.null import NoTracker
+from support.signal_env import SignalEnv
+from support.training import SMALL, Emissions, bc_settings, ppo_settings, signal_demonstrations
 
 IMITATE = {"cycle": 0, "mode": "bc", "epochs": 6, "bc_weight": 1.0}
 PRACTISE = {"cycle": 1, "mode": "ppo", "epochs": 3, "bc_weight": {"start": 0.5, "end": 0.0}}
@@ -100,9 +100,11 @@ def test_training_beats_the_untrained_policy_on_the_same_seeds(tmp_path: Path) -
     assert summary.final.episode_return.low > 13.0
 
 
-def wrecked(context: TrainingContext, start: Checkpoint, stage: StageSettings) -> StageOutcome:
+def wrecked(
+    context: TrainingContext, start: Checkpoint, stage: StageSettings, telemetry: Telemetry
+) -> StageOutcome:
     """A stage of practice after which the policy is noise, and generators have moved."""
-    outcome = anneal_strategy().trainers["ppo"](context, start, stage)
+    outcome = anneal_strategy().trainers["ppo"](context, start, stage, telemetry)
     rng = np.random.default_rng(0)
     noise = {
         name: rng.normal(size=array.shape).astype(np.float32)
@@ -121,12 +123,16 @@ class OnceWrecked:
         self.generators: list[Any] = []
 
     def __call__(
-        self, context: TrainingContext, start: Checkpoint, stage: StageSettings
+        self,
+        context: TrainingContext,
+        start: Checkpoint,
+        stage: StageSettings,
+        telemetry: Telemetry,
     ) -> StageOutcome:
         self.starts.append(start)
         self.generators.append(context.seeds.state())
         train = wrecked if len(self.starts) == 1 else anneal_strategy().trainers["ppo"]
-        return train(context, start, stage)
+        return train(context, start, stage, telemetry)
 
 
 def test_rollback_restores_the_digest_and_the_next_stage_starts_from_it(tmp_path: Path) -> None:
@@ -216,6 +222,23 @@ def test_the_demonstration_weight_follows_the_schedule_into_the_loss(tmp_path: P
     assert weights == [0.5, 0.25, 0.0]
     losses = ["loss_bc" in update for update in tracker.emissions.of("ppo")]
     assert losses == [True, True, False]
+
+
+def test_telemetry_says_what_the_schedule_knew_when_the_stage_began(tmp_path: Path) -> None:
+    context = context_for(tmp_path, IMITATE, PRACTISE, {**PRACTISE, "cycle": 2})
+    summary = run(context)
+    assert isinstance(context.tracker, Recorder)
+    updates = context.tracker.emissions.of("ppo")
+    imitated, practised, _ = summary.stages
+    assert [update["anneal_stage"] for update in updates] == ["01-ppo"] * 3 + ["02-ppo"] * 3
+    assert {update["anneal_bc_accuracy"] for update in updates} == {
+        imitated.training.val_decision_accuracy  # type: ignore[union-attr]
+    }
+    assert "anneal_loss_baseline" not in updates[0]
+    assert updates[-1]["anneal_loss_baseline"] == (
+        practised.training.loss_total_mean  # type: ignore[union-attr]
+    )
+    assert updates[-1]["anneal_loss_flag"] is False
 
 
 def test_a_pinned_ratio_holds_until_the_next_stage(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ class PracticeCourse:
         transitions: transitions collected, those of updates rolled back included.
         learning_rate_scale: halved at each rollback.
         rollbacks: updates rolled back so far.
-        losses: ``loss_total`` of the updates in the stage's last quarter.
+        losses: ``loss_total`` without the demonstrations' term, in the stage's last quarter.
         returns: sum and number of the returns of episodes that ended in each of these.
         last_update: telemetry of the last update.
     """
@@ -168,7 +168,9 @@ class PracticeCourse:
     ) -> None:
         """Counts an update of ``count`` in all; the last quarter's figures are kept."""
         if 4 * self.done >= 3 * count or self.done == count - 1:
-            self.losses.append(metrics["loss_total"])
+            # The demonstrations' term fades by schedule: its fall is no progress, nor its rise harm.
+            imitation = metrics.get("anneal_bc_weight", 0.0) * metrics.get("loss_bc", 0.0)
+            self.losses.append(metrics["loss_total"] - imitation)
             self.returns.append((float(episode_returns.sum()), len(episode_returns)))
         self.done += 1
         self.last_update = dict(metrics)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from journeyman.checkpoint import Checkpoint, write_json
-from journeyman.context import TrainingContext
+from journeyman.context import MetricValue, TrainingContext
 from journeyman.results import (
     VERDICT_VALUE,
     AnnealStageResult,
     AnnealSummary,
+    BCTrainingResult,
     EvaluationResult,
     PPOTrainingResult,
 )
@@ -40,8 +41,10 @@ from journeyman.strategies.base import (
 )
 from journeyman.tracking.protocol import StageRun
 
-StageTrainer = Callable[[TrainingContext, Checkpoint, StageSettings], StageOutcome]
-"""Trains the policy in a checkpoint through one stage."""
+Telemetry = Mapping[str, MetricValue]
+
+StageTrainer = Callable[[TrainingContext, Checkpoint, StageSettings, Telemetry], StageOutcome]
+"""Trains the policy in a checkpoint through one stage, adding constants to its telemetry."""
 
 
 @dataclass
@@ -122,7 +125,8 @@ class AnnealStrategy:
         before = course.current
         with context.tracker.stage(name, stage.model_dump()) as stage_run:
             context.progress.begin(name)
-            outcome = self.trainers[stage.mode](context, before, stage)
+            telemetry = _telemetry(context, course, stage, name)
+            outcome = self.trainers[stage.mode](context, before, stage, telemetry)
             context.progress.end(training_words(outcome.result))
             trained = outcome.checkpoint.with_parts(
                 {}, schedule={"stages_done": index + 1, "stage_update": 0}
@@ -162,6 +166,35 @@ class AnnealStrategy:
             context.save(course.current, name)
             _report(context, stage_run, result, steps_spent(trained))
         return decision.action
+
+
+def _telemetry(
+    context: TrainingContext, course: Course, stage: StageSettings, name: str
+) -> dict[str, MetricValue]:
+    """Returns what is known of the schedule when a stage begins, under telemetry's names."""
+    known: dict[str, MetricValue] = {
+        "anneal_cycle": stage.cycle,
+        "anneal_stage": name,
+        "anneal_dataset": context.demonstrations().label,
+        "cycle_id": stage.cycle,
+    }
+    for done in course.stages:
+        if isinstance(done.training, BCTrainingResult):
+            known["anneal_bc_accuracy"] = done.training.val_decision_accuracy
+            known["anneal_bc_threshold"] = context.settings.anneal.guardrails.bc_accuracy.threshold
+            known["anneal_bc_passed"] = done.status != "FAIL"
+    rates = course.baseline.evaluation.rates if course.baseline.trained else {}
+    baselines = {
+        "loss": course.baseline.ppo_loss,
+        "queue": rates.get("queue_conflict"),
+        "intensity": rates.get("queue_conflict_intensity"),
+    }
+    known |= {f"anneal_{n}_baseline": v for n, v in baselines.items() if v is not None}
+    names = {"loss": "loss", "queue_events": "queue", "queue_intensity": "intensity"}
+    for reading in course.stages[-1].guardrails if course.stages else ():
+        if reading.name in names:
+            known[f"anneal_{names[reading.name]}_flag"] = reading.tripped
+    return known
 
 
 def _rolls_back(decision: StageDecision) -> bool:

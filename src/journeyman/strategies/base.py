@@ -104,11 +104,11 @@ def training_words(training: BCTrainingResult | PPOTrainingResult) -> str:
             f"{training.epochs} epochs, held-out decisions {training.val_decision_accuracy:.3f} "
             f"(majority {training.majority_decision_accuracy:.3f})"
         )
-    update = training.last_update
+    explained = training.last_update.get("explained_variance")
     return (
         f"{training.updates} updates, {training.transitions:,} steps, "
-        f"kl {update['kl_divergence']:.4f}, "
-        f"explained variance {update['explained_variance']:.2f}"
+        f"kl {training.last_update['kl_divergence']:.4f}"
+        + ("" if explained is None else f", explained variance {explained:.2f}")
     )
 
 

@@ -9,7 +9,7 @@ from journeyman.context import TrainingContext
 from journeyman.learning.policy import initial_checkpoint
 from journeyman.results import TrainingSummary
 from journeyman.settings.anneal import StageSettings
-from journeyman.strategies.anneal import AnnealStrategy
+from journeyman.strategies.anneal import AnnealStrategy, Telemetry
 from journeyman.strategies.base import (
     StageOutcome,
     decide_promotion,
@@ -95,7 +95,9 @@ def _train_ppo(context: TrainingContext, start: Checkpoint) -> StageOutcome:
     return train_ppo(context, start, settings, social_stage=stage)
 
 
-def _bc_stage(context: TrainingContext, start: Checkpoint, stage: StageSettings) -> StageOutcome:
+def _bc_stage(
+    context: TrainingContext, start: Checkpoint, stage: StageSettings, telemetry: Telemetry
+) -> StageOutcome:
     settings = context.settings.bc()
     assert settings is not None
     if stage.learning_rate is not None:
@@ -103,7 +105,9 @@ def _bc_stage(context: TrainingContext, start: Checkpoint, stage: StageSettings)
     return train_bc(context, start, settings, epochs=stage.epochs, bc_weight=stage.bc_weight)
 
 
-def _ppo_stage(context: TrainingContext, start: Checkpoint, stage: StageSettings) -> StageOutcome:
+def _ppo_stage(
+    context: TrainingContext, start: Checkpoint, stage: StageSettings, telemetry: Telemetry
+) -> StageOutcome:
     settings = context.settings.ppo()
     assert settings is not None
     changes = {
@@ -118,9 +122,5 @@ def _ppo_stage(context: TrainingContext, start: Checkpoint, stage: StageSettings
         updates=stage.epochs,
         bc_weight=lambda update: context.anneal_ratio.at(stage.bc_weight, update, stage.epochs),
         social_stage=context.settings.social_reward.stage_at(stage.cycle),
-        telemetry={
-            "anneal_cycle": stage.cycle,
-            "anneal_stage": stage.mode,
-            "cycle_id": stage.cycle,
-        },
+        telemetry=telemetry,
     )

@@ -148,17 +148,17 @@ class PPOUpdateMetrics(BaseModel):
     anneal_bc_passed: bool | None = None
     """Whether the gate was passed."""
     anneal_loss_baseline: float | None = None
-    """``loss_total`` that guardrails compare with."""
+    """Practice loss of the last accepted ppo stage, which the guardrail compares with."""
     anneal_queue_baseline: float | None = None
-    """``queue_conflict_events`` that guardrails compare with."""
+    """Conflicts per 1000 agent-ticks, as played after the last accepted stage."""
     anneal_intensity_baseline: float | None = None
-    """``queue_conflict_intensity_sum`` that guardrails compare with."""
+    """Their summed intensity per 1000 agent-ticks, as played after the last accepted stage."""
     anneal_loss_flag: bool | None = None
-    """Whether the guardrail on the loss tripped."""
+    """Whether the guardrail on the loss tripped in the stage before."""
     anneal_queue_flag: bool | None = None
-    """Whether the guardrail on conflicts tripped."""
+    """Whether the guardrail on conflicts tripped in the stage before."""
     anneal_intensity_flag: bool | None = None
-    """Whether the guardrail on their intensity tripped."""
+    """Whether the guardrail on their intensity tripped in the stage before."""
     anneal_bc_weight: NonNegative | None = None
     """Weight of the imitation term in the loss."""
     anneal_kl_weight: NonNegative | None = None
