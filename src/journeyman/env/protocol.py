@@ -130,9 +130,7 @@ class LaneEnv(Protocol):
 
     def step(
         self, actions: NDArray[np.int64]
-    ) -> tuple[
-        Observation, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], StepInfo
-    ]:
+    ) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], StepInfo]:
         """Advances all lanes; returns obs, rewards, terminated, truncated (each (L,)), info."""
         ...
 

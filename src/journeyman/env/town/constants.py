@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from journeyman.env.town.names import KINDS
 from journeyman.env.town.scenarios import Layout
 from journeyman.settings.base import Section
-from journeyman.settings.env import DAY_TICKS, TownSettings
+from journeyman.settings.env import TownSettings
+from journeyman.settings.town_rules import DAY_TICKS
 
 AFFORDANCE = np.dtype(
     [

@@ -10,7 +10,8 @@ from itertools import islice
 
 from journeyman.env.town.names import OBJECT_KINDS
 from journeyman.errors import UserError
-from journeyman.settings.env import ShiftSettings, TownSettings
+from journeyman.settings.env import TownSettings
+from journeyman.settings.town_rules import ShiftSettings
 
 Tile = tuple[int, int]
 
