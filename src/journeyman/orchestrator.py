@@ -189,12 +189,14 @@ class Orchestrator:
     def build_policy_network(self) -> "TorchPolicy":
         """Returns the untrained policy of these settings, ready to act; needs torch."""
         require_torch(self.settings.strategy.kind)
+        from journeyman.learning.devices import resolve_device
         from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoint
 
         checkpoint = initial_checkpoint(
             self.settings.policy, lane_spec(self.settings.env), SeedPlan(self.settings.seed)
         )
-        return policy_from_checkpoint(checkpoint, "untrained", self.settings.runtime.device)
+        device = resolve_device(self.settings.runtime.device)
+        return policy_from_checkpoint(checkpoint, "untrained", device)
 
     @property
     def current_anneal_ratio(self) -> float:

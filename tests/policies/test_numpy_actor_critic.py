@@ -163,3 +163,15 @@ print(player.act(obs, np.random.default_rng(0)).actions.shape)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "(3,)", done.stderr
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_leaving_out_the_critic_changes_no_action(shared):
+    start, obs = checkpoint(share_trunk=shared), observation()
+    whole = NumpyActorCritic.from_checkpoint(start)
+    actor_only = NumpyActorCritic.from_checkpoint(start, with_values=False)
+    expected = whole.act(obs, np.random.default_rng(3))
+    step = actor_only.act(obs, np.random.default_rng(3))
+    np.testing.assert_array_equal(step.actions, expected.actions)
+    np.testing.assert_array_equal(step.log_probs, expected.log_probs)
+    assert np.isnan(step.values).all()

@@ -6,7 +6,7 @@ from journeyman.context import RunStopped
 from journeyman.errors import UserError
 from journeyman.learning.policy import initial_checkpoint
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
-from journeyman.settings.schedule import Ramp
+from journeyman.settings.schedule import Ramp, value_at
 from journeyman.strategies.bc import train_bc
 from support.training import (
     SMALL,
@@ -21,11 +21,16 @@ def untrained(context):
     return initial_checkpoint(SMALL, context.lane_spec, context.seeds)
 
 
+def scheduled(weight, settings):
+    return lambda epoch: value_at(weight, epoch, settings.epochs)
+
+
 def taught(tmp_path, shown=None, *, settings=None, weight=1.0, start=None, **surroundings):
     shown = signal_demonstrations() if shown is None else shown
     context = Surroundings(tmp_path, demonstrations=shown, **surroundings)
     first = untrained(context) if start is None else start
-    return context, train_bc(context, first, settings or bc_settings(), bc_weight=weight)
+    settings = settings or bc_settings()
+    return context, train_bc(context, first, settings, bc_weight=scheduled(weight, settings))
 
 
 def test_imitation_masters_the_signal(tmp_path):
@@ -73,7 +78,7 @@ def test_a_stage_stopped_in_the_middle_goes_on_bit_for_bit(tmp_path, stopped_aft
         tmp_path / "cut", demonstrations=shown, checkpoint_every=1, stop_after=stopped_after
     )
     with pytest.raises(RunStopped):
-        train_bc(stopped, untrained(stopped), settings, bc_weight=weight)
+        train_bc(stopped, untrained(stopped), settings, bc_weight=scheduled(weight, settings))
     halfway = load_checkpoint(tmp_path / "cut" / "checkpoints" / "latest.safetensors")
     resumed, outcome = taught(tmp_path / "resumed", settings=settings, weight=weight, start=halfway)
     assert outcome.checkpoint.digest() == expected.checkpoint.digest()

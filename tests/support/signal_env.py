@@ -148,7 +148,11 @@ class Answering:
     label = "demonstrator"
 
     def act(
-        self, obs: Mapping[str, np.ndarray], rng: np.random.Generator, *, deterministic: bool = False
+        self,
+        obs: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+        *,
+        deterministic: bool = False,
     ) -> PolicyStep:
         signal = obs["features"][:, 1:].argmax(axis=1) + 1
         actions = np.where(obs["action_mask"][:, 1:].any(axis=1), signal, 0).astype(np.int64)

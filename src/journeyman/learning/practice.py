@@ -168,7 +168,7 @@ class PracticeCourse:
     ) -> None:
         """Counts an update of ``count`` in all; the last quarter's figures are kept."""
         if 4 * self.done >= 3 * count or self.done == count - 1:
-            # The demonstrations' term fades by schedule: its fall is no progress, nor its rise harm.
+            # The demonstrations' term fades by schedule: its fall is no progress.
             imitation = metrics.get("anneal_bc_weight", 0.0) * metrics.get("loss_bc", 0.0)
             self.losses.append(metrics["loss_total"] - imitation)
             self.returns.append((float(episode_returns.sum()), len(episode_returns)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from journeyman.checkpoint import Checkpoint
 from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
-from journeyman.policies.protocol import Observation, PolicyStep
+from journeyman.policies.protocol import Observation, PolicyStep, unknown
 from journeyman.settings.policy import PolicySettings
 
 Array = NDArray[np.float32]
@@ -161,7 +161,9 @@ class NumpyActorCritic:
         *,
         label: str,
         whitening: Whitening | None = None,
+        with_values: bool = True,
     ) -> None:
+        self._with_values = with_values
         self.label, self.lane_spec = label, spec
         self._weights = dict(weights)
         self._settings = settings
@@ -169,21 +171,34 @@ class NumpyActorCritic:
         self._needs_map = spec.map_shape is not None and settings.map_encoder != "none"
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, label: str = "policy") -> "NumpyActorCritic":
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, label: str = "policy", *, with_values: bool = True
+    ) -> "NumpyActorCritic":
         """Builds the player of a checkpoint's policy, feature statistics included and frozen.
+
+        Args:
+            checkpoint: of any stage of training.
+            label: name in results.
+            with_values: also estimate values when acting; off: NaN, and half the work.
 
         Raises:
             UserError: if the checkpoint holds no policy.
         """
         spec, settings = stored_spec(checkpoint)
         whitening = Whitening.from_part(checkpoint.part("normalizer"))
-        return cls(checkpoint.part("policy"), spec, settings, label=label, whitening=whitening)
+        weights = checkpoint.part("policy")
+        return cls(
+            weights, spec, settings, label=label, whitening=whitening, with_values=with_values
+        )
 
     def act(
         self, obs: Observation, rng: np.random.Generator, *, deterministic: bool = False
     ) -> PolicyStep:
         """Chooses an action for each lane; one uniform a lane is drawn unless deterministic."""
-        logits, values = self.evaluate(obs)
+        if self._with_values:
+            logits, values = self.evaluate(obs)
+        else:
+            logits, values = self._logits(obs)[0], unknown(len(obs["features"]))
         mask = obs["action_mask"] if self.lane_spec.has_action_mask else None
         actions, log_probs = decide(logits, mask, rng, deterministic=deterministic)
         return PolicyStep(actions, log_probs, values)
@@ -194,14 +209,18 @@ class NumpyActorCritic:
         Raises:
             UserError: if the observation has other shapes than the policy was built for.
         """
+        logits, features, actor = self._logits(obs)
+        critic = actor if self._settings.share_trunk else self._body("critic", features, obs)
+        return logits, self._linear("value_head", critic)[:, 0]
+
+    def _logits(self, obs: Observation) -> tuple[Array, Array, Array]:
+        """Returns logits, the features as the network sees them, and the actor's body."""
         check_observation(obs, self.lane_spec, needs_map=self._needs_map)
         features = obs["features"]
         if self._whitening is not None:
             features = self._whitening(features)
         actor = self._body("actor", features, obs)
-        critic = actor if self._settings.share_trunk else self._body("critic", features, obs)
-        values = self._linear("value_head", critic)[:, 0]
-        return self._linear("policy_head", actor), values
+        return self._linear("policy_head", actor), features, actor
 
     def _linear(self, name: str, inputs: Array) -> Array:
         product: Array = inputs @ self._weights[f"{name}.weight"].T

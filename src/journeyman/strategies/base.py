@@ -47,8 +47,8 @@ class Strategy(Protocol):
 
 
 def player(checkpoint: Checkpoint, label: str) -> Policy:
-    """Returns the policy in a checkpoint as it is played: frozen, without torch."""
-    return NumpyActorCritic.from_checkpoint(checkpoint, label)
+    """Returns the policy in a checkpoint as it is played: frozen, without torch or critic."""
+    return NumpyActorCritic.from_checkpoint(checkpoint, label, with_values=False)
 
 
 def play(

@@ -1,7 +1,7 @@
 """Apprenticeship: behaviour cloning of demonstrations, judged on trajectories held out."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -47,7 +47,6 @@ from journeyman.learning.policy import (
 from journeyman.learning.practice import finished_schedule, restore_streams
 from journeyman.policies.numpy_actor_critic import Whitening
 from journeyman.results import BCTrainingResult
-from journeyman.settings.schedule import Scheduled, value_at
 from journeyman.settings.strategy import BCSettings
 from journeyman.strategies.base import StageOutcome
 
@@ -58,7 +57,7 @@ def train_bc(
     settings: BCSettings,
     *,
     epochs: int | None = None,
-    bc_weight: Scheduled = 1.0,
+    bc_weight: Callable[[int], float] | None = None,
 ) -> StageOutcome:
     """Imitates the run's demonstrations; the best epoch's weights are kept.
 
@@ -67,8 +66,9 @@ def train_bc(
         start: where to go on from, also in the middle of a stage.
         settings: of behaviour cloning.
         epochs: length of the stage; None: ``settings.epochs``.
-        bc_weight: multiplies the step size over the stage (AdamW does not notice the scale of
-            a loss, so weighting the loss alone would do nothing).
+        bc_weight: multiplies the step size at each epoch of the stage, from 0 on (AdamW does
+            not notice the scale of a loss, so weighting the loss alone would do nothing);
+            None: 1.
 
     Raises:
         UserError: the policy and the demonstrations do not fit together, nothing can be held
@@ -103,7 +103,7 @@ def _imitate(
     network: ActorCritic,
     lesson: "_Lesson",
     count: int,
-    bc_weight: Scheduled,
+    bc_weight: Callable[[int], float] | None,
 ) -> tuple[Checkpoint, "_Course"]:
     """The training loop; leaves the best epoch's weights in the network."""
     optimizer = adamw(network, settings.learning_rate, settings.weight_decay)
@@ -114,7 +114,8 @@ def _imitate(
     while course.done < count and not course.exhausted(settings.patience):
         context.should_stop()
         began, epoch = time.perf_counter(), course.done + 1
-        learning_rate = settings.learning_rate * value_at(bc_weight, course.done, count)
+        weight = 1.0 if bc_weight is None else bc_weight(course.done)
+        learning_rate = settings.learning_rate * weight
         set_learning_rate(optimizer, learning_rate)
         trained = train_epoch(network, optimizer, lesson.train, settings, rng=rng, epoch=epoch)
         held_out = held_out_figures(network, lesson.held_out, lesson.decisions, epoch=epoch)

@@ -102,7 +102,8 @@ def _bc_stage(
     assert settings is not None
     if stage.learning_rate is not None:
         settings = settings.model_copy(update={"learning_rate": stage.learning_rate})
-    return train_bc(context, start, settings, epochs=stage.epochs, bc_weight=stage.bc_weight)
+    weight = _scheduled_weight(context, stage)
+    return train_bc(context, start, settings, epochs=stage.epochs, bc_weight=weight)
 
 
 def _ppo_stage(
@@ -120,7 +121,11 @@ def _ppo_stage(
         start,
         settings.model_copy(update=changes),
         updates=stage.epochs,
-        bc_weight=lambda update: context.anneal_ratio.at(stage.bc_weight, update, stage.epochs),
+        bc_weight=_scheduled_weight(context, stage),
         social_stage=context.settings.social_reward.stage_at(stage.cycle),
         telemetry=telemetry,
     )
+
+
+def _scheduled_weight(context: TrainingContext, stage: StageSettings) -> Callable[[int], float]:
+    return lambda index: context.anneal_ratio.at(stage.bc_weight, index, stage.epochs)

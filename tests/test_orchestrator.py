@@ -1,0 +1,133 @@
+"""The facade for Python users: each method does its work and returns its typed result."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from journeyman.checkpoint import load_checkpoint
+from journeyman.composition import compose_settings
+from journeyman.errors import TrainingError, UserError
+from journeyman.orchestrator import Orchestrator
+from journeyman.results import AnnealSummary, TrainingSummary
+from journeyman.session import run_name
+from journeyman.settings.root import Settings
+from support.commands import TINY
+
+
+def settings(tmp_path: Path, *more: str) -> Settings:
+    quiet = ("tracking=none", "promotion=off", f"outputs={tmp_path}/outputs")
+    return compose_settings([*TINY, *quiet, *more])
+
+
+def test_run_and_run_anneal_are_the_schedule(tmp_path: Path) -> None:
+    summary = Orchestrator(settings(tmp_path), run_dir=tmp_path / "run").run_anneal()
+    assert isinstance(summary, AnnealSummary)
+    document = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert document["result"] == summary.model_dump(mode="json")
+    again = Orchestrator(settings(tmp_path)).run()
+    assert isinstance(again, AnnealSummary)
+    assert again.weights_digest == summary.weights_digest
+
+
+def test_practice_can_start_from_what_imitation_left(tmp_path: Path) -> None:
+    orchestrator = Orchestrator(settings(tmp_path), run_dir=tmp_path / "bc")
+    imitated = orchestrator.run_bc()
+    assert isinstance(imitated, TrainingSummary)
+    start = load_checkpoint(tmp_path / "bc" / "checkpoints" / "final.safetensors")
+    assert start.digest("policy") == imitated.weights_digest
+    practised = Orchestrator(settings(tmp_path)).run_rollout_ppo(ticks=8, updates=1, start=start)
+    assert practised.training.mode == "ppo"
+    assert practised.untrained.episode_returns == imitated.final.episode_returns
+    assert practised.weights_digest != imitated.weights_digest
+
+
+def test_run_ppo_starts_from_an_untrained_policy(tmp_path: Path) -> None:
+    small = settings(tmp_path, "strategy.ppo.updates=1")
+    summary = Orchestrator(small).run_ppo()
+    assert summary.untrained.policy == "untrained"
+    assert summary.training.mode == "ppo"
+    assert summary.training.updates == 1
+
+
+def test_a_captured_rollout_is_saved_and_replayed(tmp_path: Path) -> None:
+    orchestrator = Orchestrator(settings(tmp_path))
+    captured = orchestrator.capture_rollout(ticks=20, worlds=2, save_to=tmp_path / "capture")
+    assert captured.samples == 20 * captured.lanes
+    assert captured.manifest is not None
+    replaying = Orchestrator(
+        settings(tmp_path).model_copy(
+            update={
+                "dataset": compose_settings(
+                    ["dataset=manifest", f"dataset.manifest={captured.manifest}"]
+                ).dataset
+            }
+        )
+    )
+    summary = replaying.run_replay_dataset()
+    assert summary.transitions == captured.samples
+    assert summary.manifest == captured.manifest
+    batch = replaying.run_replay_batch(0)
+    assert batch["batch_size"] == captured.lanes
+    sample = next((tmp_path / "capture").glob("*.npz"))
+    assert replaying.run_replay(sample).transitions == 20
+    assert len(replaying.build_replay_dataset()) == 1
+    with pytest.raises(UserError, match="ticks"):
+        orchestrator.capture_rollout(ticks=0)
+
+
+def test_the_random_policy_is_warned_about(tmp_path: Path) -> None:
+    captured = Orchestrator(settings(tmp_path)).capture_rollout(ticks=5, policy="random")
+    assert any("random" in warning for warning in captured.warnings)
+    assert captured.manifest is None
+
+
+def test_the_policy_network_acts_within_the_mask(tmp_path: Path) -> None:
+    orchestrator = Orchestrator(settings(tmp_path))
+    policy = orchestrator.build_policy_network()
+    from journeyman.env.build import make_env
+
+    env = make_env(orchestrator.settings.env, num_worlds=2)
+    obs, _ = env.reset(seed=0)
+    step = policy.act(obs, np.random.default_rng(0))
+    lanes = np.arange(env.num_envs)
+    assert obs["action_mask"][lanes, step.actions].all()
+    assert np.isfinite(step.values).all()
+
+
+def test_the_anneal_ratio_is_readable_and_settable(tmp_path: Path) -> None:
+    orchestrator = Orchestrator(settings(tmp_path))
+    assert orchestrator.current_anneal_ratio == 0.0
+    orchestrator.set_anneal_ratio(0.3)
+    assert orchestrator.current_anneal_ratio == 0.3
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        orchestrator.set_anneal_ratio(1.5)
+    orchestrator.run_anneal()
+    # The last update of the quick schedule has weight 0: the pin held only until a stage began.
+    assert orchestrator.current_anneal_ratio == 0.0
+
+
+def test_a_method_without_its_settings_says_so(tmp_path: Path) -> None:
+    only_capture = Orchestrator(compose_settings(["strategy=capture", "tracking=none"]))
+    for method in (only_capture.run_bc, only_capture.run_ppo, only_capture.run_anneal):
+        with pytest.raises(UserError, match="strategy=capture|have capture"):
+            method()
+
+
+def test_a_failed_run_writes_no_results_and_keeps_its_config(tmp_path: Path) -> None:
+    broken = settings(tmp_path, "strategy.ppo.value_coef=1e38")
+    with pytest.raises(TrainingError, match="is inf"):
+        Orchestrator(broken, run_dir=tmp_path / "run").run()
+    present = {path.name for path in (tmp_path / "run").iterdir()}
+    assert "results.json" not in present
+    assert {"config.yaml", "environment.json", "metrics.jsonl", "checkpoints"} <= present
+
+
+def test_a_run_is_named_by_what_varies() -> None:
+    plain = compose_settings(["seed=7"])
+    overrides = ["strategy.ppo.clip=0.1", "seed=7", "tracking.experiment=x", "+env.grid=9"]
+    assert run_name(plain, overrides) == "anneal=linear clip=0.1 grid=9 seed=7"
+    long = [f"strategy.ppo.clip=0.{'1' * 200}"]
+    assert len(run_name(plain, long)) < 120
+    assert run_name(plain, long).endswith("... seed=7")
