@@ -111,7 +111,7 @@ def test_the_anneal_ratio_is_readable_and_settable(tmp_path: Path) -> None:
 def test_a_method_without_its_settings_says_so(tmp_path: Path) -> None:
     only_capture = Orchestrator(compose_settings(["strategy=capture", "tracking=none"]))
     for method in (only_capture.run_bc, only_capture.run_ppo, only_capture.run_anneal):
-        with pytest.raises(UserError, match="strategy=capture|have capture"):
+        with pytest.raises(UserError, match=r"strategy=capture|have capture"):
             method()
 
 

@@ -21,7 +21,7 @@ class PromotionGateSettings(Section):
     """Distinct evaluations of the same weights that must pass in a row."""
     evaluations: int = Field(ge=1, le=10)
     """Paired evaluations a run makes at its end (it stops at the first that fails)."""
-    episodes: int = Field(ge=4, le=100_000)
+    episodes: int = Field(ge=2, le=100_000)
     """World seeds an evaluation plays with both policies; never used before."""
     non_inferiority_margin: float = Field(ge=0.0)
     """How far below zero the interval's lower bound may lie, in return units."""
