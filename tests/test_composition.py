@@ -2,7 +2,8 @@
 
 import pytest
 
-from journeyman.composition import check_command_line, compose_settings, settings_from
+from journeyman.composition import check_jobs, compose_settings, settings_from
+from journeyman.config_folder import parse_command_line
 from journeyman.errors import UserError
 
 
@@ -22,8 +23,8 @@ def problems(*overrides: str) -> tuple[str, ...]:
         ("+strategy.ppo.gama=1", "strategy.ppo.gama: unknown key (did you mean gamma?)"),
         ("seed=-1", "seed: must be greater than or equal to 0 (got -1)"),
         ("strategy.ppo.gamma=1.5", "must be less than or equal to 1 (got 1.5)"),
-        ("evaluation.episodes=1.5", "fractional part (got 1.5)"),
-        ("env.scenario=hood", "'neighbourhood', 'kitchen_breakfast' or 'queue_conflict'"),
+        ("evaluation.bootstrap_resamples=150.5", "fractional part (got 150.5)"),
+        ("env.scenario=hood", "env.scenario: must be 'neighbourhood', 'kitchen_breakfast'"),
         ("anneal.stages=[]", "anneal.stages: must have at least 1 item(s), got 0"),
         ("dataset=manifest", "dataset.manifest: has no value yet"),
         ("runtime.device=gpu", "runtime.device: string should match pattern"),
@@ -59,21 +60,25 @@ def test_all_problems_are_said_at_once() -> None:
 
 def test_an_unknown_flag_is_a_problem() -> None:
     with pytest.raises(UserError, match="--verbos: unknown option"):
-        check_command_line(["--verbos"])
+        parse_command_line(["--verbos"])
 
 
 def test_a_sweep_is_validated_job_by_job_before_the_first_runs() -> None:
-    jobs = check_command_line(["--multirun", "strategy=bc,ppo", "seed=range(0,3)"])
+    arguments = parse_command_line(["--multirun", "strategy=bc,ppo", "seed=range(0,3)"])
+    assert arguments is not None
+    jobs = check_jobs(arguments)
     assert [(job.strategy.kind, job.seed) for job in jobs] == [
         (kind, seed) for kind in ("bc", "ppo") for seed in range(3)
     ]
+    bad = parse_command_line(["--multirun", "seed=1,2,-5"])
+    assert bad is not None
     with pytest.raises(UserError, match="got -5"):
-        check_command_line(["--multirun", "seed=1,2,-5"])
+        check_jobs(bad)
 
 
 def test_what_only_asks_composes_nothing() -> None:
     for flags in (["--help"], ["--cfg", "job"], ["-sc", "query=bash"], ["--info", "config"]):
-        assert check_command_line(flags) == []
+        assert parse_command_line(flags) is None
 
 
 def test_settings_are_frozen_and_strict_about_plain_mappings() -> None:

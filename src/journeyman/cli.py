@@ -28,13 +28,14 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _main_job(argv: Sequence[str]) -> int:
-    from journeyman.composition import check_command_line
+    from journeyman.config_folder import parse_command_line
 
-    jobs = check_command_line(argv)
-    if jobs:
+    arguments = parse_command_line(argv)
+    if arguments is not None:
+        from journeyman.composition import check_jobs
         from journeyman.preflight import preflight
 
-        preflight(jobs)
+        preflight(check_jobs(arguments))
     # Hydra then hands exceptions through instead of printing and exiting on its own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     from journeyman.main import main

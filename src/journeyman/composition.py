@@ -7,7 +7,7 @@ written. The same composition runs a second time inside Hydra for the job itself
 import difflib
 import itertools
 import re
-import secrets
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from journeyman.config_folder import CONF_DIR, CONFIG_NAME
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
-
-_HERE = Path(__file__).resolve().parent
-CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parents[1] / "conf") if path.is_dir())
-"""The shipped config groups: inside the package in a wheel, at the top of a checkout."""
-
-CONFIG_NAME = "config"
-
-# Run folders have a resolution of one second in their names; the token keeps two runs started
-# within one apart. Cached, so that a sweep and all its jobs see the same one.
-OmegaConf.register_new_resolver(
-    "journeyman.token", lambda: secrets.token_hex(2), use_cache=True, replace=True
-)
 
 
 def settings_from(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -209,33 +198,15 @@ def _sentence(item: Any, path: Sequence[int | str], raw: Any) -> str:
     return f"{message}{shown}"
 
 
-def check_command_line(argv: Sequence[str]) -> list[Settings]:
+def check_jobs(arguments: Namespace) -> list[Settings]:
     """Composes and validates every job a command line asks for, before Hydra runs any.
 
     Args:
-        argv: the arguments after the program's name.
-
-    Returns:
-        The settings of all jobs; empty where nothing is run (``--help``, ``--cfg`` and so on).
+        arguments: as ``config_folder.parse_command_line`` returns them.
 
     Raises:
         UserError: with every problem of every job.
     """
-    from hydra._internal.utils import get_args_parser
-
-    arguments, unknown = get_args_parser().parse_known_args(list(argv))
-    if unknown:
-        raise UserError([f"{option}: unknown option, see --hydra-help" for option in unknown])
-    asks_only = (
-        arguments.help,
-        arguments.hydra_help,
-        arguments.cfg,
-        arguments.info,
-        arguments.shell_completion,
-        arguments.experimental_rerun,
-    )
-    if any(asks_only):
-        return []
     name = arguments.config_name or CONFIG_NAME
     jobs = [list(arguments.overrides)]
     if arguments.multirun:

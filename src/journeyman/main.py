@@ -4,9 +4,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from journeyman.composition import CONF_DIR, CONFIG_NAME, settings_from
-from journeyman.orchestrator import Orchestrator
-from journeyman.results import objective
+from journeyman.config_folder import CONF_DIR, CONFIG_NAME
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=CONFIG_NAME)
@@ -15,6 +13,11 @@ def main(config: DictConfig) -> float | None:
 
     It raises and never exits, so that one failing job of a sweep leaves the others alone.
     """
+    # Here, not above: --help and tab completion end before a job and must be quick.
+    from journeyman.composition import settings_from
+    from journeyman.orchestrator import Orchestrator
+    from journeyman.results import objective
+
     job = HydraConfig.get()
     orchestrator = Orchestrator(
         settings_from(config),

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from journeyman.composition import CONF_DIR, compose_settings
+from journeyman.composition import compose_settings
+from journeyman.config_folder import CONF_DIR
 from journeyman.settings.root import Settings
 
 GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())

@@ -38,6 +38,7 @@ FLOORS = {
     "checkpoint": 0,
     "errors": 0,
     "environment": 0,
+    "config_folder": 0,
 }
 
 SAME_FLOOR = {
@@ -56,6 +57,7 @@ SAME_FLOOR = {
     ("settings", "schedules"),
     ("checkpoint", "errors"),
     ("settings", "errors"),
+    ("config_folder", "errors"),
     ("results", "errors"),
 }
 

@@ -50,7 +50,7 @@ def test_the_wheel_runs_from_any_folder(unpacked: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(run_folders(tmp_path / "outputs")) == 1
     where = subprocess.run(
-        [sys.executable, "-c", "from journeyman.composition import CONF_DIR; print(CONF_DIR)"],
+        [sys.executable, "-c", "from journeyman.config_folder import CONF_DIR; print(CONF_DIR)"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
