@@ -44,6 +44,9 @@ class RewardSettings(Section):
     """Subtracted at a faint, unclipped."""
     eviction: float = Field(ge=0.0, le=2.0)
     """Subtracted at an eviction, unclipped."""
+    clip_per_episode: float | None = Field(gt=0.0, le=100_000.0)
+    """An agent's sum over an episode, faint and eviction aside, is kept within plus or minus
+    this; null: no bound. A bound makes the reward depend on history."""
 
 
 class SocialTermsSettings(Section):
@@ -91,8 +94,9 @@ class PersonalitySettings(Section):
 class ObservationSettings(Section):
     """What agents see."""
 
-    variant: Literal["hybrid"]
-    """``hybrid``: an egocentric map of 4 channels and named features."""
+    variant: Literal["hybrid", "full", "compact"]
+    """The egocentric map beside the features: ``hybrid`` 4 channels of 11 x 11; ``full`` also the
+    way to the most urgent need's object; ``compact`` 5 channels of 7 x 7."""
     personality: bool
     """Also show the agent its own personality (three features)."""
 
@@ -114,9 +118,17 @@ class TownSettings(Section):
     """The built-in town."""
 
     kind: Literal["town"]
-    scenario: Literal["neighbourhood", "kitchen_breakfast", "queue_conflict"]
+    scenario: Literal[
+        "neighbourhood",
+        "kitchen_breakfast",
+        "queue_conflict",
+        "employment_punctuality",
+        "rivalry_decay",
+        "observation_baseline",
+        "crowd",
+    ]
     """Sets every layout key below that is null."""
-    agents: int | None = Field(ge=1, le=256)
+    agents: int | None = Field(ge=1, le=1024)
     """Agents of a world; null: as the scenario says."""
     grid: int | None = Field(ge=4, le=256)
     """Side of the square grid in tiles; null: as the scenario says."""

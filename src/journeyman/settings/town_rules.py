@@ -126,6 +126,9 @@ class RelationshipSettings(Section):
     """Rivalry lost a tick."""
     rival_at: float = Field(gt=0.0, le=1.0)
     """From this rivalry on somebody is a rival, whom one may avoid."""
+    start_rivalry: float | None = Field(ge=0.0, le=1.0)
+    """Rivalry at the start of an episode within each pair of agents (0 and 1, 2 and 3, ...);
+    null: as the scenario says."""
     chat_trust: float = Field(ge=-1.0, le=1.0)
     """Trust gained by a good chat, times its quality."""
     chat_familiarity: float = Field(ge=-1.0, le=1.0)

@@ -1,5 +1,6 @@
 """The settings and the layout in the form compiled rules take them."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -24,6 +25,9 @@ AFFORDANCE = np.dtype(
     ]
 )
 
+GRAIN = 1048576.0
+"""Rewards are multiples of 1 / GRAIN."""
+
 _SCALAR_SECTIONS = (
     "needs",
     "food",
@@ -43,7 +47,7 @@ class Constants(NamedTuple):
 
     Attributes:
         numbers: a record whose field ``queues_patience`` is the setting ``queues.patience``;
-            ``grid`` and ``episode_ticks`` are there as well.
+            ``grid``, ``episode_ticks`` and what else the layout says are there as well.
         affordances: (5,) of AFFORDANCE by kind of object, 0 unused.
     """
 
@@ -67,7 +71,13 @@ class Tables(NamedTuple):
 
 def tables_from(settings: TownSettings, layout: Layout) -> Tables:
     """Collects every number the rules need."""
-    fields = [("grid", layout.grid), ("episode_ticks", layout.episode_ticks)]
+    bound = settings.reward.clip_per_episode
+    fields: list[tuple[str, float]] = [
+        ("grid", layout.grid),
+        ("episode_ticks", layout.episode_ticks),
+        ("start_rivalry", layout.start_rivalry),
+        ("episode_bound", math.inf if bound is None else math.floor(bound * GRAIN + 0.5) / GRAIN),
+    ]
     for section in _SCALAR_SECTIONS:
         fields += _scalars(section, getattr(settings, section))
     dtype = np.dtype([(name, "i8" if isinstance(value, int) else "f8") for name, value in fields])

@@ -29,25 +29,25 @@ class Scenario:
         episode_ticks: ticks of an episode.
         objects: objects of each kind, in the order of ``OBJECT_KINDS``.
         shifts: the daily shifts.
+        start_rivalry: rivalry at the start within each pair of agents (0 and 1, 2 and 3, ...).
     """
 
     agents: int
     grid: int
-    episode_ticks: int
+    episode_ticks: int = 720
     objects: tuple[int, int, int, int]
-    shifts: tuple[ShiftSettings, ...]
+    shifts: tuple[ShiftSettings, ...] = (_GROCER, _BARISTA)
+    start_rivalry: float = 0.0
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "neighbourhood": Scenario(
-        agents=8, grid=24, episode_ticks=720, objects=(2, 2, 2, 2), shifts=(_GROCER, _BARISTA)
-    ),
-    "kitchen_breakfast": Scenario(
-        agents=2, grid=10, episode_ticks=720, objects=(1, 1, 1, 1), shifts=(_GROCER,)
-    ),
-    "queue_conflict": Scenario(
-        agents=6, grid=16, episode_ticks=720, objects=(2, 1, 1, 2), shifts=(_GROCER, _BARISTA)
-    ),
+    "neighbourhood": Scenario(agents=8, grid=24, objects=(2, 2, 2, 2)),
+    "kitchen_breakfast": Scenario(agents=2, grid=10, objects=(1, 1, 1, 1), shifts=(_GROCER,)),
+    "queue_conflict": Scenario(agents=6, grid=16, objects=(2, 1, 1, 2)),
+    "employment_punctuality": Scenario(agents=4, grid=20, objects=(2, 1, 1, 2)),
+    "rivalry_decay": Scenario(agents=4, grid=12, objects=(1, 1, 1, 2), start_rivalry=0.9),
+    "observation_baseline": Scenario(agents=1, grid=12, objects=(1, 1, 1, 1), shifts=(_GROCER,)),
+    "crowd": Scenario(agents=64, grid=64, objects=(16, 16, 16, 16)),
 }
 
 _ROOMS = {"fridge": (0.15, 0.2), "stove": (0.35, 0.2), "shower": (0.75, 0.25), "bed": (0.25, 0.75)}
@@ -69,6 +69,7 @@ class Layout:
         homes: tile of each agent's home, all distinct.
         shifts: the daily shifts.
         sites: tile of each shift's site.
+        start_rivalry: rivalry at the start within each pair of agents (0 and 1, 2 and 3, ...).
     """
 
     agents: int
@@ -78,6 +79,7 @@ class Layout:
     homes: tuple[Tile, ...]
     shifts: tuple[ShiftSettings, ...]
     sites: tuple[Tile, ...]
+    start_rivalry: float
 
 
 def resolve_layout(settings: TownSettings) -> Layout:
@@ -91,6 +93,7 @@ def resolve_layout(settings: TownSettings) -> Layout:
     grid = scenario.grid if settings.grid is None else settings.grid
     ticks = scenario.episode_ticks if settings.episode_ticks is None else settings.episode_ticks
     shifts = scenario.shifts if settings.jobs.shifts is None else settings.jobs.shifts
+    rivalry = settings.relationships.start_rivalry
     asked = settings.objects.model_dump()
     counts = {
         kind: scenario.objects[i] if asked[kind] is None else asked[kind]
@@ -118,6 +121,7 @@ def resolve_layout(settings: TownSettings) -> Layout:
         homes=homes,
         shifts=shifts,
         sites=tuple(sites[shift.name] for shift in shifts),
+        start_rivalry=scenario.start_rivalry if rivalry is None else rivalry,
     )
 
 

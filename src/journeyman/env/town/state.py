@@ -63,6 +63,7 @@ AGENT = np.dtype(
         ("due_ticks", "i8"),  # ticks of shifts so far, this episode
         ("attended_ticks", "i8"),  # of these worked
         ("absences", "i8"),  # bit d: absent d days ago
+        ("episode_reward", "f8"),  # so far, faint and eviction aside
         ("home_x", "i8"),  # from here on: set once, see ``founding``
         ("home_y", "i8"),
         ("extroversion", "f8"),

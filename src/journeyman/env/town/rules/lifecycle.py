@@ -70,6 +70,7 @@ def settle_in(world: World, constants: Constants, a: int) -> None:
     agent["due_ticks"] = 0
     agent["attended_ticks"] = 0
     agent["absences"] = 0
+    agent["episode_reward"] = 0.0
 
 
 @compiled
@@ -91,7 +92,8 @@ def begin_episode(world: World, constants: Constants) -> None:
             pair = world.pairs[a, b]
             pair["trust"] = 0.0
             pair["familiarity"] = 0.0
-            pair["rivalry"] = 0.0
+            paired = b != a and a // 2 == b // 2
+            pair["rivalry"] = constants.numbers["start_rivalry"] if paired else 0.0
             pair["conflict_ready"] = 0
     for o in range(world.objects.shape[0]):
         thing = world.objects[o]
