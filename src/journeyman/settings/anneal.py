@@ -19,7 +19,7 @@ class StageSettings(Section):
     epochs: int = Field(ge=1, le=10_000_000)
     """bc: passes over the demonstrations; ppo: updates (a rollout and its optimisation)."""
     bc_weight: Scheduled = 0.0
-    """Weight of the demonstration loss in the loss, in [0, 1], a number or a ramp."""
+    """In [0, 1]. ppo: weight of the demonstrations' loss; bc: factor on the step size."""
     critic_warmup: int | None = Field(default=None, ge=0, le=1_000_000)
     """First updates of a ppo stage in which only the value function learns."""
     learning_rate: Scheduled | None = None

@@ -27,7 +27,7 @@ class BCSettings(Section):
     class_weighting: Literal["none", "inverse_frequency"]
     """Weigh each sample by its action's rarity in the training trajectories."""
     val_fraction: float = Field(gt=0.0, lt=1.0)
-    """Share of trajectories held out, for accuracy, early stopping and the gate."""
+    """Share of the demonstrations held out, by whole worlds: accuracy, best epoch and gate."""
     patience: int = Field(ge=0, le=100_000)
     """Stop after this many epochs without a better held-out loss (best kept); 0: never."""
 
@@ -47,13 +47,13 @@ class PPOSettings(Section):
     minibatch_size: int = Field(ge=2, le=10_000_000)
     """Transitions a minibatch."""
     learning_rate: Scheduled
-    """Step size of Adam, a number or a ramp over the updates."""
+    """Step size of Adam, over 0 and at most 10 at its start."""
     gamma: float = Field(ge=0.0, le=1.0)
     """Discount a step."""
     gae_lambda: float = Field(ge=0.0, le=1.0)
     """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
     clip: Scheduled
-    """Clip range of the probability ratio."""
+    """Clip range of the probability ratio, over 0 and at most 10 at its start."""
     value_clip: float | None = Field(gt=0.0)
     """Clip range of the value's change; null: the plain squared error."""
     value_coef: float = Field(ge=0.0)
@@ -63,7 +63,7 @@ class PPOSettings(Section):
     max_grad_norm: float = Field(ge=0.0)
     """Clip the gradient's global norm to this; 0: never clip (the norm is measured still)."""
     target_kl: float | None = Field(gt=0.0)
-    """End an update's epochs once approx_kl exceeds this; null: never."""
+    """End an update after the epoch whose mean ``kl_divergence`` exceeds this; null: never."""
     normalize_advantages: Literal["minibatch", "batch", "off"]
     """Over what advantages get mean 0 and deviation 1."""
     normalize_rewards: bool
