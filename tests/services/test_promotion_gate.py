@@ -1,14 +1,13 @@
 """What a pass is: paired comparison, conditions, and both configured options."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
-from pydantic import TypeAdapter
 
+from journeyman.composition import compose_settings
 from journeyman.policies.protocol import Policy, PolicyStep, unknown
 from journeyman.results import EvaluationResult, Interval, PairedResult
 from journeyman.services.evaluation import evaluate
@@ -21,15 +20,14 @@ from journeyman.settings.promotion import (
 )
 from support.signal_env import Answering, SignalEnv
 
-CONF = Path(__file__).parents[2] / "conf" / "promotion"
 EVALUATION = EvaluationSettings(
     episodes=8, deterministic=True, social_stage="C1", confidence=0.95, bootstrap_resamples=500
 )
 
 
-def configured(name: str) -> Any:
-    document = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"), resolve=True)
-    return TypeAdapter(PromotionSettings).validate_python(document)
+@functools.cache
+def configured(name: str) -> PromotionSettings:
+    return compose_settings([f"promotion={name}"]).promotion
 
 
 def gate(**changes: Any) -> PromotionGateSettings:
@@ -81,7 +79,7 @@ def verdict(difference: PairedResult, status: Any = "PASS", **changes: Any) -> b
 def test_the_shipped_options() -> None:
     assert isinstance(configured("off"), PromotionOffSettings)
     settings = configured("gate")
-    assert (settings.required_passes, settings.evaluations, settings.episodes) == (2, 2, 32)
+    assert (settings.required_passes, settings.evaluations, settings.episodes) == (2, 2, 128)
     assert (settings.non_inferiority_margin, settings.champion) == (0.0, None)
     assert set(settings.max_rate_increase) == {"faint", "queue_conflict"}
 
