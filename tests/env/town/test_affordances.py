@@ -171,3 +171,86 @@ def test_one_tile_a_tick_along_the_longer_way(stage):
     assert town.agents["use"][0] == 0
     town.step(EAT)
     assert town.agents["use"][0] == EAT
+
+
+def test_the_nearest_object_is_the_one_with_the_fewest_people(stage):
+    town = stage(agents=4)
+    near, far = town.object(BED, 0), town.object(BED, 1)
+    x, y = int(town.objects["x"][near]), int(town.objects["y"][near])
+    away = int(town.objects["x"][far]), int(town.objects["y"][far])
+    gap = abs(x - away[0]) + abs(y - away[1])
+    assert gap == 2  # the bedroom's beds stand two tiles apart
+    town.put(1, at=near)
+    town.step(WAIT, SLEEP)
+    # From beyond the near bed: 2 steps + 2 x 1 person = 4 = 2 + 2 steps to the far one: a tie,
+    # which goes to the lower number; with one more waiting, 6 > 4 and the far bed is sought.
+    side = (x - 2 * (away[0] - x) // gap, y - 2 * (away[1] - y) // gap)
+    for waiting, goal in ((0, near), (1, far)):
+        if waiting:
+            town.put(2, at=near)
+            town.step(WAIT, WAIT, SLEEP)
+            assert town.agents["queue"][2] == near
+        town.put(0, tile=side)
+        town.step(SLEEP, ticks=2 if goal == near else 3)
+        here = int(town.agents["x"][0]), int(town.agents["y"][0])
+        steps = {
+            o: abs(here[0] - town.objects["x"][o]) + abs(here[1] - town.objects["y"][o])
+            for o in (near, far)
+        }
+        assert bool(town.agents["queue"][0] == near) is (goal == near)
+        assert steps[goal] <= 1
+        if goal == near:
+            town.step(RELEASE)
+            town.env.town.cooldowns[0, near, 0] = 0
+
+
+def test_a_diagonal_tile_is_out_of_reach(stage):
+    town = stage()
+    bed = town.object(BED)
+    x, y = int(town.objects["x"][bed]), int(town.objects["y"][bed])
+    town.put(0, tile=(x - 1, y - 1))
+    town.step(SLEEP)
+    assert town.agents["use"][0] == 0  # two steps away: it took one
+    town.step(SLEEP)
+    assert town.agents["use"][0] == SLEEP
+
+
+def test_cooking_stopped_early_yields_no_meals(stage):
+    town = stage()
+    town.put(0, at=town.object(STOVE))
+    town.step(COOK)
+    town.step(WAIT, ticks=38)
+    assert town.step(RELEASE)["events"](0) == {}
+    assert set(town.objects["stock"][town.objects["kind"] == FRIDGE]) == {5}
+
+
+def test_a_spike_raises_what_one_must_have_as_well(stage):
+    town = stage()
+    town.clock["price_factor"], town.clock["price_until"] = 1.5, 1000
+    town.put(0, at=town.object(FRIDGE))
+    town.agents["wallet"][0] = 0.59  # below .4 x 1.5
+    town.step(EAT)
+    assert town.agents["use"][0] == 0
+    town.agents["wallet"][0] = 0.61
+    town.step(EAT)
+    assert town.agents["use"][0] == EAT
+
+
+def test_a_spike_during_a_meal_leaves_no_debt(stage):
+    town = stage()
+    town.put(0, at=town.object(FRIDGE))
+    town.agents["wallet"][0] = 0.4
+    town.step(EAT)
+    town.clock["price_factor"], town.clock["price_until"] = 1.8, 1000
+    assert town.step(WAIT, ticks=14)["events"](0) == {"meal": 1.0}
+    assert town.agents["wallet"][0] == 0.0
+
+
+def test_a_blackout_ends_cooking_and_spares_the_fridge(stage):
+    town = stage()
+    town.put(0, at=town.object(STOVE))
+    town.put(1, at=town.object(FRIDGE))
+    town.step(COOK, EAT)
+    town.clock["blackout_until"] = 100
+    town.step()
+    assert list(town.agents["use"][:2]) == [0, EAT]

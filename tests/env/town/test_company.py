@@ -147,3 +147,65 @@ def test_a_shared_meal_counts_once_a_meal_and_pays_from_c3_on(stage):
         for a in (0, 1):
             assert played["events"](a) == {"shared_meal": 1.0}
             assert played["terms"](a)["meal"] == pytest.approx(reward, abs=1e-6)
+
+
+def test_a_meet_helps_those_who_are_both_there(stage):
+    # Listener at (4, 5), speaker at (4, 4); the meet's radius is 3: at (4, 1) the speaker is 3
+    # tiles away and the listener 4, at (4, 2) both are within it: .5 + .2.
+    for meet_y, quality in ((1, 0.5), (2, 0.7)):
+        town = pair_of_strangers(stage, **{"chat.quality_max": 1.0})
+        town.clock["meet_until"], town.clock["meet_x"], town.clock["meet_y"] = 1000, 4, meet_y
+        for _ in range(40):
+            town.agents["chat_ready"] = 0
+            for field in ("trust", "familiarity", "rivalry"):
+                town.pairs[field] = 0.0
+            events = town.step(CHAT)["events"](0)
+            if "chat_success" in events:
+                break
+        assert events["chat_quality"] == pytest.approx(quality)
+
+
+def test_seeded_rivals_hate_each_other_alone_and_forget(stage):
+    town = stage(scenario="rivalry_decay")
+    expected = [[0, 0.9, 0, 0], [0.9, 0, 0, 0], [0, 0, 0, 0.9], [0, 0, 0.9, 0]]
+    assert town.pairs["rivalry"].tolist() == expected
+    town.step(ticks=40)
+    # .9 - 40 x .005 = .7: a rival still; one tick later no more
+    assert town.pairs["rivalry"][0, 1] == pytest.approx(0.7)
+    town.step(ticks=141)
+    assert not town.pairs["rivalry"].any()
+    town.clock["tick"] = 719
+    town.step()
+    assert town.pairs["rivalry"].tolist() == expected  # a new episode
+    assert stage(**{"relationships.start_rivalry": 0.3}).pairs["rivalry"][6, 7] == 0.3
+
+
+def test_meals_three_tiles_apart_are_not_shared(stage):
+    town = stage(social_stage="C3")
+    first, second = town.object(1, 0), town.object(1, 1)
+    x, y = int(town.objects["x"][first]), int(town.objects["y"][first])
+    dx = x - int(town.objects["x"][second])
+    dy = y - int(town.objects["y"][second])
+    town.put(0, tile=(x + dx // 2, y + dy // 2))  # beside the fridge, 3 tiles from the other
+    town.put(1, at=second)
+    played = town.step(EAT, EAT)
+    assert list(town.agents["use"][:2]) == [EAT, EAT]
+    assert played["events"](0) == {}
+    assert played["terms"](0)["meal"] == 0.0
+
+
+def test_who_speaks_needs_no_rest_from_a_partner_gone(stage):
+    town = pair_of_strangers(stage, **SURE)
+    town.put(1, tile=(4, 6))
+    # In the tick of CHAT the speaker steps beside the listener and speaks at once.
+    assert town.step(CHAT)["events"](0)["chat_success"] == 1.0
+    assert int(town.agents["y"][0]) == 5
+
+
+def test_tempers_go_in_turn_within_each_shift(stage):
+    town = stage()
+    # shifts alternate grocer, barista; tempers: balanced, balanced, socialite, socialite, ...
+    assert town.agents["extroversion"].tolist() == [0.0, 0.0, 0.6, 0.6, -0.2, -0.2, -0.3, -0.3]
+    assert town.agents["forgiveness"].tolist() == [0.0, 0.0, 0.1, 0.1, -0.1, -0.1, 0.5, 0.5]
+    assert town.agents["ambition"].tolist() == [0.0, 0.0, -0.1, -0.1, 0.5, 0.5, -0.2, -0.2]
+    assert town.agents["job"].tolist() == [0, 1] * 4

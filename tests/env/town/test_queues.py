@@ -147,3 +147,58 @@ def test_rivalry_fades_and_other_feelings_stay(stage):
     town.step()
     assert town.pairs["rivalry"][0, 1] == 0.0
     assert town.pairs["trust"][0, 1] == 0.5
+
+
+def test_who_is_handed_what_it_cannot_use_occupies_it_idle(stage):
+    town = bathroom(stage, 3)
+    town.step(WAIT, SHOWER)
+    town.step(WAIT, WAIT, SHOWER)
+    town.agents["wallet"][1] = 0.0
+    bath = town.object(BATH)
+    town.step(RELEASE)
+    assert (town.objects["user"][bath], town.agents["use"][1]) == (1, 0)
+    assert town.agents["queue"][1] == -1
+    town.step(ticks=3)
+    assert town.objects["user"][bath] == 1  # idle for 1, 2, 3 ticks
+    town.step()
+    assert (town.objects["user"][bath], town.agents["use"][2]) == (2, SHOWER)
+
+
+def test_intensity_is_clamped(stage):
+    # 1.5 + .25 x (1 - 1) = 1.5, brought within [2, 3] and within [.1, 1]
+    for bounds, intensity in (((2.0, 3.0), 2.0), ((0.1, 1.0), 1.0)):
+        keys = {"queues.conflict_min": bounds[0], "queues.conflict_max": bounds[1]}
+        town = bathroom(stage, 2, **keys, **{"affordances.use_shower.ticks": 100})
+        town.step(WAIT, SHOWER)
+        assert town.step(ticks=21)["events"](1)["queue_conflict_intensity"] == intensity
+
+
+def test_a_user_at_work_is_never_moved_on(stage):
+    town = bathroom(stage, 2)
+    town.step(WAIT, SHOWER)
+    town.step(ticks=27)  # the 29th tick of 30
+    assert town.agents["use"][0] == SHOWER
+    assert town.agents["use"][1] == 0
+
+
+def test_a_chat_in_a_queue_keeps_the_place(stage):
+    town = bathroom(stage, 3, **{"chat.quality_min": 1.0})
+    town.step(WAIT, SHOWER)
+    town.step(WAIT, WAIT, SHOWER)
+    played = town.step(WAIT, CHAT)
+    assert played["events"](1)["chat_success"] == 1.0
+    assert town.agents["queue_place"][1] == 0
+    assert town.agents["queue"][1] == town.object(BATH)
+
+
+def test_who_is_first_rotates_with_the_clock(stage):
+    for tick, first in ((0, 0), (1, 1), (5, 1), (6, 2)):
+        town = stage(agents=4, **ONE_BATH)
+        town.clock["tick"] = tick
+        for a in range(4):
+            town.put(a, at=town.object(BATH))
+        town.step(*[SHOWER] * 4)
+        # Agents act in the order (tick + i) mod 4: tick 5 begins with agent 1.
+        assert town.objects["user"][town.object(BATH)] == first
+        places = [int(town.agents["queue_place"][(first + i) % 4]) for i in (1, 2, 3)]
+        assert places == [0, 1, 2]

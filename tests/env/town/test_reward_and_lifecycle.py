@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from journeyman.env.town.vector_env import TownVectorEnv
+
 WAIT, EAT, CHAT = 0, 1, 6
 
 
@@ -108,3 +110,87 @@ def test_a_price_spike_ends(stage):
     assert town.clock["price_factor"] == 1.5
     town.step()
     assert town.clock["price_factor"] == 1.0
+
+
+def test_an_episode_starts_with_drawn_needs_and_a_full_purse(settings):
+    env = TownVectorEnv(settings(**{"needs.start_low": 0.4, "money.start": 1.5}), num_worlds=50)
+    env.reset(seed=0)
+    agents = env.town.agents
+    for need in ("hunger", "hygiene", "energy"):
+        # 400 draws, uniform in [.4, 1]: mean .7 with a standard error of .6 / sqrt(12 x 400)
+        assert agents[need].min() >= 0.4
+        assert agents[need].max() <= 1.0
+        assert agents[need].mean() == pytest.approx(0.7, abs=4 * 0.00866)
+    assert (agents["wallet"] == 1.5).all()
+    assert (agents["x"] == agents["home_x"]).all()
+    assert (agents["holds"] == -1).all()
+    assert (agents["queue"] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "until"),
+    [
+        ("price_spike", "price_until"),
+        ("blackout", "blackout_until"),
+        ("outage", "outage_until"),
+        ("arranged_meet", "meet_until"),
+    ],
+)
+def test_perturbations_come_as_often_as_they_may(settings, name, until):
+    # One tick long they can begin in every tick: 200 worlds x 300 ticks x 14.4 / 1440 = 600
+    # beginnings, with a standard deviation of sqrt(600 x .99) = 24.4.
+    quiet = {
+        f"perturbations.{other}.per_day": 0.0
+        for other in ("price_spike", "blackout", "outage", "arranged_meet")
+    }
+    once = {f"perturbations.{name}.{key}_ticks": 1 for key in ("min", "max")}
+    config = settings(agents=1, **{**quiet, **once, f"perturbations.{name}.per_day": 14.4})
+    env = TownVectorEnv(config, num_worlds=200)
+    env.reset(seed=0)
+    begun, before = 0, env.town.worlds[until].copy()
+    for _ in range(300):
+        env.step(np.zeros(200, np.int64))
+        begun += int((env.town.worlds[until] != before).sum())
+        before = env.town.worlds[until].copy()
+    assert abs(begun - 600) < 4 * 24.4
+
+
+def test_an_episodes_sum_may_be_bounded(stage):
+    free, bound = stage(), stage(**{"reward.clip_per_episode": 0.5})
+    rewards = []
+    for town in (free, bound):
+        for need in ("hunger", "hygiene", "energy"):
+            town.agents[need] = 0.2
+        sums = [town.step()["rewards"][0] for _ in range(30)]
+        rewards.append(np.array(sums, np.float64))
+    # Needs of .2: .002 - .1 x 2.4 x .64 = -.152 a tick, so that -.5 is reached in the 4th.
+    assert rewards[0].sum() < -4.0
+    np.testing.assert_array_equal(rewards[0][:3], rewards[1][:3])
+    assert rewards[1].sum() == -0.5
+    assert not rewards[1][4:].any()
+    bound.agents["hunger"][0] = 0.0
+    faint = bound.step()
+    assert faint["terms"](0)["faint"] == -1.0  # neither bounded nor counted
+    assert faint["rewards"][0] == -1.0
+    assert bound.agents["episode_reward"][0] == -0.5
+    # Well again it earns .002 a tick, which leads away from the bound; needs decay only a little.
+    for need in ("hunger", "hygiene", "energy"):
+        bound.agents[need] = 1.0
+    assert bound.step()["rewards"][0] == pytest.approx(0.002, abs=1e-4)
+    bound.clock["tick"] = 719
+    bound.step()
+    assert bound.agents["episode_reward"][0] == 0.0  # a new episode
+
+
+def test_who_faints_keeps_absences_and_who_is_evicted_does_not(stage):
+    for evicted, kept in ((False, 0b11), (True, 0)):
+        town = stage()
+        town.agents["absences"][0] = 0b111 if evicted else 0b11
+        town.agents["hunger"][0] = 0.0
+        played = town.step()
+        assert played["events"](0).get("faint") == 1.0
+        assert played["events"](0).get("eviction", 0.0) == float(evicted)
+        assert town.agents["absences"][0] == kept
+        assert played["rewards"][0] == pytest.approx(
+            played["terms"](0)["survival"] - 1.0 - 2.0 * evicted, abs=1e-6
+        )
