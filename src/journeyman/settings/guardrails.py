@@ -27,7 +27,8 @@ class BCAccuracyGuardrail(Guardrail):
 
 
 class LossGuardrail(Guardrail):
-    """PPO's total loss against that of the last accepted PPO stage; lower never trips."""
+    """PPO's loss without the demonstrations' term, as the mean over a stage's last quarter of
+    updates, against that of the last accepted PPO stage; lower never trips."""
 
     tolerance: float = Field(ge=0.0)
     """Allowed rise, as a share of max(|baseline|, 0.001)."""
