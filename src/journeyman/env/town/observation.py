@@ -9,6 +9,7 @@ from typing import Any
 from journeyman.env.town import names
 from journeyman.env.town.compiled import compiled
 from journeyman.env.town.constants import Constants
+from journeyman.env.town.maps import draw_map
 from journeyman.env.town.names import COOK, EAT, SHOWER, position
 from journeyman.env.town.rules.affordances import is_served
 from journeyman.env.town.rules.intents import is_open
@@ -33,7 +34,6 @@ _PERSONALITY = names.COMMON_FEATURES
 _ACTIONS = len(names.ACTION_NAMES)
 _SLOTS = names.NEIGHBOURS
 _OBJECT_WIDTH, _NEIGHBOUR_WIDTH = names.OBJECT_WIDTH, names.NEIGHBOUR_WIDTH
-_MIDDLE = names.MAP_SIZE // 2
 _DAY = 1440
 _SHIFT_HORIZON = 120
 """Ticks before a shift from which on its coming shows."""
@@ -211,27 +211,8 @@ def see_town(world: World, constants: Constants, a: int, row: Any) -> None:
 
 
 @compiled
-def draw_map(world: World, a: int, picture: Any) -> None:
-    """Draws the (4, 11, 11) map around an agent: itself, others, objects, objects in use."""
-    picture[:] = 0
-    picture[0, _MIDDLE, _MIDDLE] = 1
-    agent = world.agents[a]
-    left, top = agent["x"] - _MIDDLE, agent["y"] - _MIDDLE
-    for b in range(world.agents.shape[0]):
-        x, y = world.agents[b]["x"] - left, world.agents[b]["y"] - top
-        if b != a and 0 <= x < 2 * _MIDDLE + 1 and 0 <= y < 2 * _MIDDLE + 1:
-            picture[1, y, x] = 1
-    for o in range(world.objects.shape[0]):
-        x, y = world.objects[o]["x"] - left, world.objects[o]["y"] - top
-        if 0 <= x < 2 * _MIDDLE + 1 and 0 <= y < 2 * _MIDDLE + 1:
-            picture[2, y, x] = 1
-            if world.objects[o]["user"] != NOBODY:
-                picture[3, y, x] = 1
-
-
-@compiled
 def observe(world: World, constants: Constants, a: int, row: Any, picture: Any, mask: Any) -> None:
-    """Writes one agent's observation: (F,) features, (4, 11, 11) map, (9,) mask."""
+    """Writes one agent's observation: (F,) features, (C, size, size) map, (9,) mask."""
     row[:] = 0.0
     see_self(world, constants, a, row)
     see_work(world, constants, a, row)
@@ -240,6 +221,6 @@ def observe(world: World, constants: Constants, a: int, row: Any, picture: Any, 
     see_neighbours(world, constants, a, row)
     see_relations(world, constants, a, row)
     see_town(world, constants, a, row)
-    draw_map(world, a, picture)
+    draw_map(world, constants, a, picture)
     for action in range(_ACTIONS):
         mask[action] = is_open(world, constants, a, action)

@@ -19,8 +19,6 @@ from journeyman.env.town.founding import found_town
 from journeyman.env.town.names import (
     ACTION_NAMES,
     EVENT_NAMES,
-    MAP_CHANNELS,
-    MAP_SIZE,
     SOCIAL_STAGES,
     TERM_NAMES,
 )
@@ -29,6 +27,7 @@ from journeyman.env.town.scripted import ScriptedTownsfolk
 from journeyman.env.town.specification import town_lane_spec
 from journeyman.env.town.state import from_arrays, to_arrays
 from journeyman.env.town.tick import BEGIN, OBSERVE, TICK, Outputs, run_parallel, run_serial
+from journeyman.env.town.variants import VARIANTS
 from journeyman.errors import UserError
 from journeyman.settings.env import TownSettings
 
@@ -43,16 +42,26 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
     ``terminated`` and ``truncated`` are independent: who faints in the last tick has both.
 
     The arrays that ``reset`` and ``step`` hand over are buffers used in turn: they hold until
-    the second next call.
+    the second next call, or for ever where ``copy`` is set.
     """
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+    metadata = {  # noqa: RUF012
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 8,
+    }
 
     event_names: tuple[str, ...] = EVENT_NAMES
     reward_term_names: tuple[str, ...] = TERM_NAMES
 
     def __init__(
-        self, settings: TownSettings, *, num_worlds: int, social_stage: str = "OFF"
+        self,
+        settings: TownSettings,
+        *,
+        num_worlds: int,
+        social_stage: str = "OFF",
+        render_mode: str | None = None,
+        copy: bool = False,
     ) -> None:
         """Builds the worlds.
 
@@ -60,25 +69,33 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
             settings: the town's settings.
             num_worlds: W, at least 1.
             social_stage: which social rewards count: ``OFF``, ``C1``, ``C2`` or ``C3``.
+            render_mode: what ``render`` returns: ``rgb_array``, ``ansi``, or None: nothing.
+            copy: hand over new arrays in each step, at some cost in time.
 
         Raises:
             UserError: if the settings describe no possible world.
+            ValueError: if there are no worlds, or if the render mode is unknown.
         """
         if num_worlds < 1:
             raise ValueError(f"num_worlds must be at least 1, got {num_worlds}")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            modes = self.metadata["render_modes"]
+            raise ValueError(f"render_mode {render_mode!r} is unknown; allowed: None, {modes}")
+        self.render_mode = render_mode
         self.settings = settings
         self.layout = resolve_layout(settings)
         self.lane_spec: LaneSpec = town_lane_spec(settings)
         self.num_worlds = num_worlds
         self.num_envs = num_worlds * self.layout.agents
-        self.single_observation_space = _observation_space(self.lane_spec)
+        variant = VARIANTS[settings.observation.variant]
+        self.single_observation_space = _observation_space(self.lane_spec, variant.highest)
         self.single_action_space = gymnasium.spaces.Discrete(len(ACTION_NAMES))
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.tables = tables_from(settings, self.layout)
         self.town = found_town(settings, self.layout, num_worlds)
-        features = len(self.lane_spec.feature_names)
-        self._buffers = [_outputs(num_worlds, self.num_envs, features) for _ in range(2)]
+        self._buffers = [_outputs(num_worlds, self.num_envs, self.lane_spec) for _ in range(2)]
+        self._copy = copy
         self._turn = 0
         self._begun = False
         self._no_actions = np.zeros(self.num_envs, np.int64)
@@ -154,6 +171,26 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
         }
         return _present(out), out.rewards, out.terminated, out.truncated, info
 
+    def render(self) -> tuple[Any, ...] | None:
+        """Returns a picture of each world, W in all: (height, width, 3) uint8, or text."""
+        if self.render_mode is None:
+            return None
+        return tuple(self.render_world(w, self.render_mode) for w in range(self.num_worlds))
+
+    def render_world(self, world: int, mode: str = "rgb_array") -> NDArray[np.uint8] | str:
+        """Returns a picture of one world as it is now, whatever ``render_mode`` says.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+        """
+        from journeyman.env.town.render import paint, write
+        from journeyman.env.town.scene import scene_of
+
+        if not self._begun:
+            raise gymnasium.error.ResetNeeded("call reset before render")
+        scene = scene_of(self.settings, self.layout, self.town, world)
+        return write(scene) if mode == "ansi" else paint(scene)
+
     def demonstrator(self) -> ScriptedTownsfolk:
         """Returns the scripted demonstrator, who plays this very environment."""
         return ScriptedTownsfolk(self.town, self.tables)
@@ -174,6 +211,8 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _run(self, mode: int, actions_L: NDArray[np.int64]) -> Outputs:
         self._turn = 1 - self._turn
+        if self._copy:
+            self._buffers[self._turn] = _outputs(self.num_worlds, self.num_envs, self.lane_spec)
         out = self._buffers[self._turn]
         run = run_parallel if worth_threads(self.num_envs) else run_serial
         run(self.town, self.tables, actions_L, self._stage_rank, mode, out)
@@ -196,21 +235,23 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
                 self.town.worlds[f"rng_{i}"][w] = int(word)
 
 
-def _observation_space(spec: LaneSpec) -> gymnasium.spaces.Dict:
+def _observation_space(spec: LaneSpec, highest: int) -> gymnasium.spaces.Dict:
     spaces = gymnasium.spaces
-    shape = (len(MAP_CHANNELS), MAP_SIZE, MAP_SIZE)
     return spaces.Dict(
         {
             "features": spaces.Box(-1.0, 1.0, (len(spec.feature_names),), np.float32),
-            "map": spaces.Box(0, 1, shape, np.uint8),
-            "action_mask": spaces.MultiBinary(len(ACTION_NAMES)),
+            "map": spaces.Box(0, highest, spec.map_shape, np.uint8),
+            "action_mask": spaces.Box(0, 1, (len(ACTION_NAMES),), np.bool_),
         }
     )
 
 
-def _outputs(worlds: int, lanes: int, features: int) -> Outputs:
+def _outputs(worlds: int, lanes: int, spec: LaneSpec) -> Outputs:
+    assert spec.map_shape is not None
+    map_shape, features = spec.map_shape, len(spec.feature_names)
+
     def maps() -> NDArray[np.uint8]:
-        return np.zeros((lanes, len(MAP_CHANNELS), MAP_SIZE, MAP_SIZE), np.uint8)
+        return np.zeros((lanes, *map_shape), np.uint8)
 
     return Outputs(
         features=np.zeros((lanes, features), np.float32),
