@@ -13,7 +13,7 @@ from journeyman.orchestrator import Orchestrator
 from journeyman.results import AnnealSummary, TrainingSummary
 from journeyman.session import run_name
 from journeyman.settings.root import Settings
-from support.commands import TINY
+from support.commands import TINY, mlflow_client
 
 
 def settings(tmp_path: Path, *more: str) -> Settings:
@@ -122,6 +122,34 @@ def test_a_failed_run_writes_no_results_and_keeps_its_config(tmp_path: Path) -> 
     present = {path.name for path in (tmp_path / "run").iterdir()}
     assert "results.json" not in present
     assert {"config.yaml", "environment.json", "metrics.jsonl", "checkpoints"} <= present
+
+
+def test_a_failed_run_is_failed_in_mlflow_and_says_why(tmp_path: Path) -> None:
+    tracked = compose_settings(
+        [*TINY, f"outputs={tmp_path}/outputs", "promotion=off", "strategy.ppo.value_coef=1e38"]
+    )
+    with pytest.raises(TrainingError):
+        Orchestrator(tracked).run()
+    client = mlflow_client(tmp_path / "outputs")
+    experiment = client.get_experiment_by_name("journeyman")
+    runs = client.search_runs([experiment.experiment_id])
+    status = {run.info.run_name.split()[0]: run.info.status for run in runs}
+    assert status == {"anneal=quick": "FAILED", "00-bc": "FINISHED", "01-ppo": "FAILED"}
+    (job,) = [run for run in runs if run.data.tags["kind"] == "job"]
+    assert job.data.tags["error"].startswith("TrainingError: update 1: grad_norm is inf")
+    assert job.data.metrics["bc/loss"] > 0.0
+
+
+def test_a_checkpoint_knows_where_the_metrics_log_stood(tmp_path: Path) -> None:
+    Orchestrator(settings(tmp_path), run_dir=tmp_path / "run").run()
+    stages = [
+        load_checkpoint(tmp_path / "run" / "checkpoints" / f"{name}.safetensors")
+        for name in ("00-bc", "01-ppo", "final")
+    ]
+    offsets = [stage.state["tracker"]["log_stream_offset"] for stage in stages]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert 0 < offsets[0] < offsets[1] <= offsets[2] <= len(lines)
+    assert json.loads(lines[offsets[0] - 1])["group"] == "eval"
 
 
 def test_a_run_is_named_by_what_varies() -> None:

@@ -82,6 +82,7 @@ class TrainingContext:
         load_demonstrations: captures or reads the demonstrations; called once, when needed.
         load_replay_dataset: captures or reads the dataset as batches.
         stop_requested: signal number asked for by the outside, or None.
+        tracker_position: where the metrics log stands, for checkpoints.
         anneal_ratio: the current weight of the demonstration loss.
         telemetry: metrics of every PPO update since the list was last cleared.
     """
@@ -96,6 +97,7 @@ class TrainingContext:
     load_demonstrations: Callable[[], "Demonstrations"]
     load_replay_dataset: Callable[[], "ReplayDataset"]
     stop_requested: Callable[[], int | None]
+    tracker_position: Callable[[], Mapping[str, int]] = dict
     anneal_ratio: AnnealRatio = field(default_factory=AnnealRatio)
     telemetry: list[Mapping[str, MetricValue]] = field(default_factory=list)
     _demonstrations: "Demonstrations | None" = field(default=None, init=False)
@@ -128,7 +130,13 @@ class TrainingContext:
         self.should_stop()
 
     def save(self, checkpoint: Checkpoint, name: str = "latest") -> Path:
-        """Writes ``checkpoints/<name>.safetensors`` atomically and returns its path."""
+        """Writes ``checkpoints/<name>.safetensors`` atomically and returns its path.
+
+        The position of the metrics log goes with it, so that a resumed run knows which lines
+        came after.
+        """
+        if position := self.tracker_position():
+            checkpoint = checkpoint.with_parts({}, tracker=dict(position))
         path = self.run_dir / "checkpoints" / f"{name}.safetensors"
         save_checkpoint(checkpoint, path)
         return path

@@ -253,6 +253,7 @@ class Orchestrator:
             load_demonstrations=lambda: self._demonstrations(context),
             load_replay_dataset=self.build_replay_dataset,
             stop_requested=lambda: session.signals.received,
+            tracker_position=lambda: session.tracker.position,
             anneal_ratio=self._anneal_ratio,
         )
         return context

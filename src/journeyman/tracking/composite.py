@@ -18,6 +18,14 @@ class CompositeTracker:
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self.trackers = tuple(trackers)
 
+    @property
+    def position(self) -> dict[str, int]:
+        """Where the run folder's log stands, for a checkpoint; empty without one."""
+        for tracker in self.trackers:
+            if isinstance(tracker, JsonlTracker):
+                return tracker.position
+        return {}
+
     def start(self, run: RunInfo) -> None:
         """Starts all; if one raises, those started before it end FAILED."""
         for index, tracker in enumerate(self.trackers):
