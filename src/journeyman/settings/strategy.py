@@ -129,6 +129,15 @@ class EvaluateSettings(Section):
     kind: Literal["evaluate"]
     policy: str
     """``demonstrator``, ``random``, or the path of a checkpoint."""
+    render: Literal["off", "gif", "mp4"]
+    """Film the first evaluation world into the run folder and the run's artifacts; ``mp4`` needs
+    ffmpeg."""
+    render_ticks: int = Field(ge=1, le=100_000)
+    """Ticks of the world's first episode that are filmed, at most."""
+    render_every: int = Field(ge=1, le=10_000)
+    """Ticks from one picture to the next."""
+    render_fps: int = Field(ge=1, le=50)
+    """Pictures a second."""
 
 
 StrategySettings = Annotated[

@@ -25,6 +25,8 @@ _SCALE = 2
 
 _SIDE = 624
 """Least height of a frame, and about the side of the town in it, in pixels."""
+_ROOMY = 16
+"""Side of a tile in pixels from which on there is room for words beside it."""
 _MARGIN = 12
 _PANEL = 372
 _ROW = 42
@@ -143,8 +145,8 @@ def _paint_ground(sheet: _Sheet, scene: Scene, tile: int) -> None:
             sheet.draw.rounded_rectangle(
                 corners, 4 * _SCALE, outline=colour, width=round(2.5 * _SCALE)
             )
-        if OBJECT_KINDS[thing.kind] == "fridge":
-            sheet.text(x + tile / 2, y + tile + 8, f"{thing.meals} meals", 11, anchor="mm")
+        if OBJECT_KINDS[thing.kind] == "fridge" and tile >= _ROOMY:
+            sheet.text(x - 4, y + tile / 2, f"{thing.meals} meals", 11, anchor="rm")
 
 
 def _paint_queues(sheet: _Sheet, scene: Scene, tile: int) -> None:
@@ -160,8 +162,10 @@ def _paint_queues(sheet: _Sheet, scene: Scene, tile: int) -> None:
     for thing in scene.objects:
         if thing.queue_length > 0:
             x, y = _corner(thing.tile, tile)
-            sheet.box(x + tile - 3, y - 11, 15, 15, INK, 7)
-            sheet.text(x + tile + 4.5, y - 3.5, str(thing.queue_length), 11, _PAPER, "mm")
+            size = 15 if tile >= _ROOMY else 9
+            sheet.box(x + tile - 3, y + 4 - size, size, size, INK, size / 2)
+            middle = x + tile - 3 + size / 2, y + 4 - size / 2
+            sheet.text(*middle, str(thing.queue_length), round(size * 0.7), _PAPER, "mm")
 
 
 def _places(scene: Scene, tile: int) -> Iterator[tuple[float, float]]:
@@ -198,7 +202,7 @@ def _paint_agents(sheet: _Sheet, scene: Scene, tile: int) -> None:
             sheet.draw.arc(ring, -90, -90 + 360 * agent.progress, fill=INK, width=3 * _SCALE)
         _paint_disc(sheet, x, y, radius, a)
     for agent, (x, y) in zip(scene.agents, places, strict=True):
-        size = max(16.0, tile * 0.8)
+        size = max(14.0, tile * 0.8)
         box = ((x + 3) * _SCALE, (y - size - tile * 0.3) * _SCALE, size * _SCALE)
         if agent.quarrels:
             draw_quarrel(sheet.draw, box)
@@ -263,7 +267,7 @@ def _paint_legend(sheet: _Sheet, left: float, top: float) -> None:
         fill=INK,
         width=3 * _SCALE,
     )
-    sheet.text(left + 30, middle, "agent, how far its use is", 12)
+    sheet.text(left + 30, middle, "agent and its progress", 12)
     for share in range(5):
         sheet.box(left + 186 + 6 * share, middle - 1.5, 3, 3, _AGENTS[0], 1.5)
     sheet.text(left + 220, middle, "queues for; how many", 12)
@@ -274,8 +278,11 @@ def _paint_legend(sheet: _Sheet, left: float, top: float) -> None:
     sheet.text(left + 30, middle, "chat", 12)
     draw_quarrel(sheet.draw, ((left + 74) * _SCALE, (middle - 12) * _SCALE, 24 * _SCALE))
     sheet.text(left + 104, middle, "quarrel in a queue", 12)
-    sheet.box(left + 226, middle - 8, 16, 16, _MEETING)
-    sheet.text(left + 248, middle, "meeting place", 12)
+    frame = [v * _SCALE for v in (left + 222, middle - 9, left + 240, middle + 9)]
+    sheet.draw.rounded_rectangle(frame, 4 * _SCALE, outline=_AGENTS[0], width=round(2.5 * _SCALE))
+    sheet.text(left + 246, middle, "in use", 12)
+    sheet.box(left + 300, middle - 8, 16, 16, _MEETING)
+    sheet.text(left + 321, middle, "meeting", 12)
 
 
 def write(scene: Scene) -> str:

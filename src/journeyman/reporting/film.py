@@ -1,0 +1,149 @@
+"""Films of play: a camera on the first world of an environment, and writers of GIF and MP4."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from journeyman.env.protocol import LaneEnv, StepInfo
+from journeyman.errors import UserError
+from journeyman.policies.protocol import Observation
+
+FilmFormat = Literal["gif", "mp4"]
+Frame = NDArray[np.uint8]
+"""(height, width, 3) RGB; all frames of a film are of one shape, height and width even."""
+
+_COLOURS = 128
+"""In a GIF's palette: of 256 at most; edges stay smooth, files stay small."""
+
+
+class Drawn(Protocol):
+    """An environment that can draw its worlds."""
+
+    def render_world(self, world: int) -> Frame:
+        """Returns a picture of one world as it is now."""
+        ...
+
+
+class Camera:
+    """An environment as it is, whose first world is filmed while it is played.
+
+    Filming ends with the world's first episode, or after ``ticks``. Whatever the camera does not
+    do itself the environment does.
+
+    Attributes:
+        frames: the pictures so far; the first is of the world after ``reset``.
+    """
+
+    def __init__(self, env: LaneEnv, *, ticks: int, every: int) -> None:
+        """Sets up the camera.
+
+        Args:
+            env: what is played.
+            ticks: film this many ticks at most.
+            every: take a picture every so many ticks.
+
+        Raises:
+            UserError: if the environment cannot draw itself.
+        """
+        if not hasattr(env, "render_world"):
+            raise UserError(
+                f"strategy.render: {env.lane_spec.env_id} cannot draw itself; set it to off"
+            )
+        self._env, self._ticks, self._every = env, ticks, every
+        self._tick = 0
+        self.frames: list[Frame] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, StepInfo]:
+        """Resets the environment and begins the film anew."""
+        seen = self._env.reset(seed=seed, options=options)
+        self._tick, self.frames = 0, [self._picture()]
+        return seen
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], StepInfo]:
+        """Steps the environment and takes a picture if it is time for one."""
+        outcome = self._env.step(actions)
+        self._tick += 1
+        if outcome[4]["world_over"][0]:
+            self._ticks = 0  # what follows is another episode
+        if self._tick <= self._ticks and self._tick % self._every == 0:
+            self.frames.append(self._picture())
+        return outcome
+
+    def _picture(self) -> Frame:
+        return cast(Drawn, self._env).render_world(0)
+
+
+def require_writer(film: FilmFormat) -> None:
+    """Raises ``UserError`` if this machine cannot write films of this format."""
+    if film == "mp4" and shutil.which("ffmpeg") is None:
+        raise UserError(
+            "strategy.render=mp4: there is no ffmpeg on the PATH; install it, or use "
+            "strategy.render=gif"
+        )
+
+
+def write_film(frames: Sequence[Frame], path: Path, *, fps: int) -> None:
+    """Writes frames as a film whose format is the path's ending, ``.gif`` or ``.mp4``.
+
+    Args:
+        frames: at least one.
+        path: the file to write; its folder exists.
+        fps: frames a second.
+
+    Raises:
+        UserError: for an MP4 where there is no ffmpeg, or where it fails, with what it said.
+    """
+    if path.suffix == ".mp4":
+        require_writer("mp4")
+        _write_mp4(frames, path, fps)
+    else:
+        _write_gif(frames, path, fps)
+
+
+def _write_gif(frames: Sequence[Frame], path: Path, fps: int) -> None:
+    from PIL import Image
+
+    # One palette for all frames, from the most colourful ones: nothing flickers, and what stays
+    # the same from frame to frame takes no space.
+    samples = np.concatenate(frames[:: max(1, len(frames) // 8)])
+    palette = Image.fromarray(samples).quantize(_COLOURS)
+    flat = [
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    flat[0].save(
+        path,
+        save_all=True,
+        append_images=flat[1:],
+        duration=round(1000 / fps),
+        loop=0,
+        optimize=True,
+    )
+
+
+def _write_mp4(frames: Sequence[Frame], path: Path, fps: int) -> None:
+    height, width, _ = frames[0].shape
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)]
+    # yuv420p is what every browser plays.
+    target = ["-an", "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path)]
+    done = subprocess.run(
+        ["ffmpeg", "-y", "-loglevel", "error", *source, "-i", "-", *target],
+        input=b"".join(frame.tobytes() for frame in frames),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"strategy.render=mp4: ffmpeg failed: {said[-1] if said else 'silently'}")
