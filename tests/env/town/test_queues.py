@@ -202,3 +202,16 @@ def test_who_is_first_rotates_with_the_clock(stage):
         assert town.objects["user"][town.object(BATH)] == first
         places = [int(town.agents["queue_place"][(first + i) % 4]) for i in (1, 2, 3)]
         assert places == [0, 1, 2]
+
+
+def test_the_mask_is_settled_before_anybody_moves(stage):
+    town = bathroom(stage, 2, agents=4)
+    town.step(WAIT, SHOWER)
+    x, y = int(town.agents["x"][1]), int(town.agents["y"][1])
+    town.put(2, tile=(x, y + 2))
+    town.agents["chat_ready"][3] = 1000
+    town.clock["tick"] = 6  # 6 mod 4: agents act in the order 2, 3, 0, 1
+    town.step(WAIT, CHAT, CHAT)
+    # Two tiles away nobody was beside agent 1, whose chat was masked, though 2 has come since.
+    assert int(town.agents["y"][2]) == y + 1
+    assert town.agents["last_action"][1] == WAIT

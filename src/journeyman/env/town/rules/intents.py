@@ -134,14 +134,15 @@ def carry_out(world: World, constants: Constants, a: int, action: int, stage: in
 def act_all(world: World, constants: Constants, actions: Any, stage: int) -> None:
     """Carries out everybody's intent, in an order that rotates from tick to tick.
 
-    A masked intent is carried out, and remembered, as wait.
+    A masked intent is carried out, and remembered, as wait. What is masked is settled before
+    anybody acts, since that is what agents saw when they chose: a neighbour's step may bring a
+    partner for a chat beside a queue, or take it away.
     """
     agents = world.agents.shape[0]
+    for a in range(agents):
+        chosen = actions[a]
+        world.agents[a]["last_action"] = chosen if is_open(world, constants, a, chosen) else WAIT
     for i in range(agents):
         a = (i + world.clock["tick"]) % agents
-        action = actions[a]
-        if not is_open(world, constants, a, action):
-            action = WAIT
-        success = carry_out(world, constants, a, action, stage)
-        world.agents[a]["last_action"] = action
+        success = carry_out(world, constants, a, world.agents[a]["last_action"], stage)
         world.agents[a]["last_success"] = 1 if success else 0
