@@ -1,5 +1,8 @@
 """The observation's variants: what each map shows, and that the features are the same."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -136,3 +139,58 @@ def test_without_a_shower_the_next_need_leads(stage):
     bed = town.objects[town.object(SLEEP)]
     town.put(0, tile=(int(bed["x"]), int(bed["y"]) + 4))
     assert list(town.step()["obs"]["map"][0, 4:, 5, 5]) == [1, 0]
+
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "observation.md"
+
+
+def documented():
+    """Returns (position, name, range) of each row of the document's table of features."""
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| ([^|]+) \| [^|]+ \|$", DOCUMENT.read_text(), re.M)
+    return [(int(position), name, allowed) for position, name, allowed in rows]
+
+
+def test_every_feature_is_documented_in_its_place(settings):
+    names = lane_spec(settings(**{"observation.personality": True})).feature_names
+    assert [row[:2] for row in documented()] == list(enumerate(names))
+    without = lane_spec(settings(**{"observation.personality": False})).feature_names
+    assert names[: len(without)] == without
+
+
+def test_every_channel_and_shape_is_documented():
+    text = DOCUMENT.read_text()
+    for name, variant in VARIANTS.items():
+        (row,) = re.findall(rf"^\| `{name}`.* \| (\([\d, ]+\)) \| (.*) \|$", text, re.M)
+        assert row[0] == str(variant.shape)
+        assert variant.channels[-1] in row[1]
+        for channel in variant.channels:
+            assert re.search(rf"^\|[^|]*`{channel}`[^|]*\| [^|]+ \|$", text, re.M), channel
+
+
+def test_what_is_seen_lies_in_the_documented_ranges(settings):
+    """A day of a crowded, troubled town, half of it played at random."""
+    troubled = {
+        f"perturbations.{name}.per_day": 8.0
+        for name in ("price_spike", "blackout", "outage", "arranged_meet")
+    }
+    env = TownVectorEnv(
+        settings(**{"objects.fridge": 1, "objects.bed": 1, "grid": 12, **troubled}), num_worlds=4
+    )
+    obs, _ = env.reset(seed=0)
+    town, rng = env.demonstrator(), np.random.default_rng(0)
+    lowest, highest = obs["features"].min(axis=0), obs["features"].max(axis=0)
+    flags = [name for _, name, allowed in documented() if allowed == "0 or 1"]
+    columns = [env.lane_spec.feature_names.index(name) for name in flags]
+    for _ in range(600):
+        scripted, mask = town.act(obs, rng).actions, obs["action_mask"]
+        chance = np.argmax(rng.random(mask.shape) * mask, axis=1)
+        obs, *_ = env.step(np.where(rng.random(env.num_envs) < 0.05, chance, scripted))
+        lowest = np.minimum(lowest, obs["features"].min(axis=0))
+        highest = np.maximum(highest, obs["features"].max(axis=0))
+        assert np.isin(obs["features"][:, columns], (0.0, 1.0)).all()
+    for position, name, allowed in documented():
+        least = -1.0 if allowed == "-1..1" else 0.0
+        assert least <= lowest[position] <= highest[position] <= 1.0, name
+    # Few stay at one value: nothing is a column of zeros by mistake.
+    idle = [name for position, name, _ in documented() if lowest[position] == highest[position]]
+    assert set(idle) <= {f"neighbour{slot}_present" for slot in range(4)} | {"has_job"}, idle
