@@ -37,6 +37,19 @@ def test_nothing_shares_a_tile_with_anything(settings, agents):
     assert all(0 <= x < layout.grid and 0 <= y < layout.grid for x, y in tiles)
 
 
+def test_a_stove_alone_can_feed_a_town(settings):
+    resolve_layout(settings(**{"food.start": 0, "food.restock_per_day": 0.0}))
+
+
+def test_all_impossibilities_are_said_at_once(settings):
+    with pytest.raises(UserError) as caught:
+        resolve_layout(settings(**{"agents": 17, "grid": 4, "objects.bed": 0}))
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "env.agents",
+        "env.objects.bed",
+    ]
+
+
 @pytest.mark.parametrize(
     ("overrides", "key", "reason"),
     [
@@ -44,6 +57,17 @@ def test_nothing_shares_a_tile_with_anything(settings, agents):
         ({"agents": 10, "grid": 4}, "env.objects", "do not fit"),
         ({"objects.fridge": 0}, "env.objects.fridge", "without a fridge"),
         ({"objects.bed": 0}, "env.objects.bed", "without a bed"),
+        (
+            {"food.start": 0, "food.restock_per_day": 0.0, "objects.stove": 0},
+            "env.food",
+            "never a meal",
+        ),
+        (
+            {"food.start": 0, "food.restock_per_day": 0.0, "affordances.cook_meal.meals": 0},
+            "env.food",
+            "never a meal",
+        ),
+        ({"affordances.eat_meal.hunger": -0.5}, "env.affordances.eat_meal.hunger", "feeds nobody"),
     ],
 )
 def test_impossible_layouts_name_the_key_and_the_reason(settings, overrides, key, reason):
@@ -63,6 +87,16 @@ def test_impossible_layouts_name_the_key_and_the_reason(settings, overrides, key
         ({"needs.start_low": 1.0, "needs.start_high": 0.9}, "exceeds start_high"),
         ({"perturbations.outage.min_ticks": 100}, "exceeds max_ticks"),
         ({"scenario": "desert"}, "neighbourhood"),
+        ({"perturbations.price_spike.min_factor": 3.0}, "exceeds max_factor"),
+        ({"chat.quality_min": 0.9, "chat.quality_max": 0.1}, "exceeds quality_max"),
+        ({"queues.conflict_min": 6.0}, "exceeds conflict_max"),
+        ({"food.start": 11}, "exceeds capacity"),
+        ({"objects.sofa": 1}, "objects.sofa"),
+        ({"agents": 0}, "agents"),
+        ({"jobs.shifts": [{**SHIFT, "end": 1441}]}, "less than or equal to 1440"),
+        ({"personalities": []}, "personalities"),
+        ({"affordances.eat_meal.ticks": 0}, "eat_meal.ticks"),
+        ({"needs.hunger_decay": float("nan")}, "finite"),
     ],
 )
 def test_contradictions_are_refused_with_their_reason(settings, overrides, reason):

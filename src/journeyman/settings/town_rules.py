@@ -10,6 +10,14 @@ DAY_TICKS = 1440
 """A tick is a minute."""
 
 
+def _ordered(section: Section, low: str, high: str) -> None:
+    if getattr(section, low) > getattr(section, high):
+        raise ValueError(
+            f"{low} {getattr(section, low)} exceeds {high} {getattr(section, high)}; "
+            "raise the one or lower the other"
+        )
+
+
 class NeedsSettings(Section):
     """Hunger, hygiene and energy, each in [0, 1]; 1 = satisfied."""
 
@@ -30,8 +38,7 @@ class NeedsSettings(Section):
 
     @model_validator(mode="after")
     def _alive(self) -> Self:
-        if self.start_low > self.start_high:
-            raise ValueError(f"start_low {self.start_low} exceeds start_high {self.start_high}")
+        _ordered(self, "start_low", "start_high")
         if min(self.start_low, self.respawn) <= self.faint_below:
             raise ValueError(
                 f"start_low and respawn must exceed faint_below {self.faint_below}, "
@@ -80,6 +87,11 @@ class FoodSettings(Section):
     restock_per_day: float = Field(ge=0.0, le=1440.0)
     """Meals delivered to each fridge a day, evenly spread."""
 
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        _ordered(self, "start", "capacity")
+        return self
+
 
 class MoneySettings(Section):
     """Wallets; never below zero."""
@@ -115,6 +127,11 @@ class QueueSettings(Section):
     """Lower bound of the intensity."""
     conflict_max: float = Field(ge=0.0, le=100.0)
     """Upper bound of the intensity."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        _ordered(self, "conflict_min", "conflict_max")
+        return self
 
 
 class RelationshipSettings(Section):
@@ -174,6 +191,11 @@ class ChatSettings(Section):
     """Lower bound of the quality."""
     quality_max: float = Field(ge=0.0, le=1.0)
     """Upper bound of the quality."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        _ordered(self, "quality_min", "quality_max")
+        return self
 
 
 class ShiftSettings(Section):
@@ -238,9 +260,8 @@ class PerturbationSettings(Section):
     """Longest duration."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_ticks > self.max_ticks:
-            raise ValueError(f"min_ticks {self.min_ticks} exceeds max_ticks {self.max_ticks}")
+    def _durations(self) -> Self:
+        _ordered(self, "min_ticks", "max_ticks")
         return self
 
 
@@ -251,6 +272,11 @@ class PriceSpikeSettings(PerturbationSettings):
     """Least factor on prices."""
     max_factor: float = Field(gt=0.0, le=100.0)
     """Greatest factor on prices."""
+
+    @model_validator(mode="after")
+    def _factors(self) -> Self:
+        _ordered(self, "min_factor", "max_factor")
+        return self
 
 
 class ArrangedMeetSettings(PerturbationSettings):

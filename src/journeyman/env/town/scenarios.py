@@ -99,7 +99,7 @@ def resolve_layout(settings: TownSettings) -> Layout:
         kind: scenario.objects[i] if asked[kind] is None else asked[kind]
         for i, kind in enumerate(OBJECT_KINDS)
     }
-    problems = list(_impossible(agents, grid, counts, shifts))
+    problems = [*_impossible(agents, grid, counts, shifts), *_starving(settings, counts)]
     if problems:
         raise UserError(problems)
     taken: set[Tile] = set()
@@ -145,6 +145,21 @@ def _impossible(
         yield "env.objects.fridge: a town without a fridge starves; there must be at least 1"
     if counts["bed"] == 0:
         yield "env.objects.bed: a town without a bed never sleeps; there must be at least 1"
+
+
+def _starving(settings: TownSettings, counts: dict[str, int]) -> Iterator[str]:
+    food, affordances = settings.food, settings.affordances
+    cooked = counts["stove"] > 0 and affordances.cook_meal.meals > 0
+    if food.start == 0 and food.restock_per_day == 0.0 and not cooked:
+        yield (
+            "env.food: there is never a meal; set env.food.start or env.food.restock_per_day "
+            "above 0, or have a stove that cooks"
+        )
+    if affordances.eat_meal.hunger <= 0.0:
+        yield (
+            f"env.affordances.eat_meal.hunger: a meal that gives {affordances.eat_meal.hunger:g} "
+            "feeds nobody; it must be above 0"
+        )
 
 
 def _lattice(agents: int) -> Iterator[tuple[float, float]]:
