@@ -143,9 +143,12 @@ def page_server(outputs):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    # A file of the user's own that bears the name of a library of MLflow's server.
+    (outputs.parent / "flask.py").write_text("raise RuntimeError('the wrong flask')")
     command = [sys.executable, "-m", "journeyman", "ui", "--outputs", str(outputs)]
     server = subprocess.Popen(
         [*command, "--port", str(port)],
+        cwd=outputs.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -70,8 +70,9 @@ def serve_ui(
     with (
         _terminated_like_interrupted(),
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
+        tempfile.TemporaryDirectory() as empty_folder,
     ):
-        server = _start_server(address, port, output)
+        server = _start_server(address, port, output, empty_folder)
         try:
             _wait_until_it_answers(server, port, output)
             experiment_id = _experiment_id(f"http://{HOST}:{port}", experiment)
@@ -108,7 +109,9 @@ def _check_port(port: int) -> None:
             ) from error
 
 
-def _start_server(address: StoreAddress, port: int, output: IO[str]) -> subprocess.Popen[str]:
+def _start_server(
+    address: StoreAddress, port: int, output: IO[str], empty_folder: str
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--backend-store-uri", address.uri, "--host", HOST, "--port", str(port)]
     # One worker answers a call in 8 ms, the default four in 50: they wake each other up.
@@ -119,9 +122,11 @@ def _start_server(address: StoreAddress, port: int, output: IO[str]) -> subproce
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
     }
-    # Its own session, so that it and its workers can be ended together.
+    # Its own session, so that it and its workers can be ended together. Python and uvicorn look
+    # for modules in the working folder first: a user's click.py or flask.py would break them.
     return subprocess.Popen(
         command,
+        cwd=empty_folder,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
