@@ -32,6 +32,12 @@ def problems(*overrides: str) -> tuple[str, ...]:
         ("strategy.ppo.learning_rate={start: -1, end: 1}", "strategy.ppo.learning_rate.start"),
         ("anneal.stages=[{cycle: 1, mode: bc, epochs: 1, bc_weight: 2}]", "bc_weight must lie"),
         ("anneal.stages=[{cycle: 0, mode: bc, epochs: 1, bc_weight: 0}]", "learns nothing"),
+        ("strategy.ppo.entropy_coef=-5", "strategy.ppo.entropy_coef: must be greater than or"),
+        ("strategy.ppo.clip={start: 0.1, end: 99}", "clip must start above 0 and stay within 10"),
+        ("policy.hidden_sizes=[0]", "policy.hidden_sizes.0: must be greater than or equal to 1"),
+        ("outputs='~/x'", "outputs: ~ is not expanded"),
+        ("=3", "=3: an override is key=value"),
+        ("seed=${oc.env:NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE"),
         ("strategy.ppo.gamma=nan", "strategy.ppo.gamma: must be a finite number"),
     ],
 )
@@ -56,6 +62,28 @@ def test_all_problems_are_said_at_once() -> None:
         "strategy.ppo.gama",
         "tracking",
     ]
+
+
+def test_a_missing_value_hides_no_other_problem() -> None:
+    said = problems("dataset=manifest", "seed=-1")
+    assert [line.split(":")[0] for line in said] == ["dataset.manifest", "seed"]
+
+
+def test_a_glob_sweep_is_expanded_as_hydra_does() -> None:
+    arguments = parse_command_line(["--multirun", "social_reward=glob(c*)"])
+    assert arguments is not None
+    jobs = check_jobs(arguments)
+    assert [job.social_reward.stage_at(0) for job in jobs] == ["C1", "C2", "C3"]
+
+
+@pytest.mark.parametrize("sweep", ["seed=range(0,", "seed=interval(0,1)"])
+def test_a_sweep_that_is_none_is_one_line(sweep: str) -> None:
+    arguments = parse_command_line(["--multirun", sweep])
+    assert arguments is not None
+    with pytest.raises(UserError) as caught:
+        check_jobs(arguments)
+    assert len(caught.value.problems) == 1
+    assert "\n" not in caught.value.problems[0]
 
 
 def test_an_unknown_flag_is_a_problem() -> None:

@@ -43,6 +43,18 @@ def test_practice_can_start_from_what_imitation_left(tmp_path: Path) -> None:
     assert practised.weights_digest != imitated.weights_digest
 
 
+def test_the_seed_matters_also_from_a_given_start(tmp_path: Path) -> None:
+    Orchestrator(settings(tmp_path), run_dir=tmp_path / "first").run()
+    start = load_checkpoint(tmp_path / "first" / "checkpoints" / "final.safetensors")
+    digests = {
+        Orchestrator(settings(tmp_path, f"seed={seed}", "strategy.ppo.updates=1"))
+        .run_ppo(start=start)
+        .weights_digest
+        for seed in (1, 2)
+    }
+    assert len(digests) == 2
+
+
 def test_run_ppo_starts_from_an_untrained_policy(tmp_path: Path) -> None:
     small = settings(tmp_path, "strategy.ppo.updates=1")
     summary = Orchestrator(small).run_ppo()
@@ -75,6 +87,8 @@ def test_a_captured_rollout_is_saved_and_replayed(tmp_path: Path) -> None:
     assert len(replaying.build_replay_dataset()) == 1
     with pytest.raises(UserError, match="ticks"):
         orchestrator.capture_rollout(ticks=0)
+    with pytest.raises(UserError, match="worlds"):
+        orchestrator.capture_rollout(ticks=5, worlds=0)
 
 
 def test_the_random_policy_is_warned_about(tmp_path: Path) -> None:

@@ -66,6 +66,23 @@ class Checkpoint:
         }
         return replace(self, arrays={**kept, **added}, state={**self.state, **state})
 
+    def as_start(self, generators: Mapping[str, Any]) -> Self:
+        """Returns the policy in this checkpoint as the start of another run.
+
+        Weights, optimisers, normalisers, specs and counters come along; lanes, schedule and
+        generators are the new run's, so that its seed means something.
+
+        Args:
+            generators: states of the new run's generators (``SeedPlan.state()``).
+        """
+        owners = ("policy", "bc_optimizer", "ppo_optimizer", "normalizer")
+        arrays = {
+            name: array for name, array in self.arrays.items() if name.split("/")[0] in owners
+        }
+        left_behind = ("env", "schedule", "tracker", "generators")
+        state = {name: value for name, value in self.state.items() if name not in left_behind}
+        return replace(self, arrays=arrays, state={**state, "generators": dict(generators)})
+
     def digest(self, *owners: str) -> str:
         """Returns a SHA-256 over arrays and generator states; counters do not enter.
 

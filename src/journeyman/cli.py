@@ -71,7 +71,10 @@ def _guarded(work: Callable[[], int]) -> int:
         return 130
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except Exception:
+    except Exception as error:
+        if _is_config_error(error):
+            print(f"journeyman: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+            return 2
         traceback.print_exc()
         return 1
     except BaseException as stop:
@@ -80,3 +83,11 @@ def _guarded(work: Callable[[], int]) -> int:
             raise
         print(f"journeyman: {stop}; the last checkpoint is whole", file=sys.stderr)
         return 128 + int(number)
+
+
+def _is_config_error(error: Exception) -> bool:
+    """Says whether Hydra or OmegaConf refused what they were asked to compose."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return isinstance(error, HydraException | OmegaConfBaseException)

@@ -46,9 +46,11 @@ def rerun(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.verify and arguments.overrides:
         raise UserError("--verify compares with the original, so it takes no overrides")
-    from journeyman.rerun import rerun_run, verify
+    from journeyman.rerun import require_finished, rerun_run, verify
 
     original = Path(arguments.run).resolve()
+    if arguments.verify and (original / "config.yaml").is_file():
+        require_finished(original)
     again = rerun_run(original, arguments.overrides)
     if not arguments.verify:
         return 0

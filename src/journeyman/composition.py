@@ -29,20 +29,26 @@ def settings_from(config: DictConfig | Mapping[str, Any]) -> Settings:
     Raises:
         UserError: with one sentence for every violation, ``key: problem (got X)``.
     """
+    missing: list[str] = []
     if isinstance(config, DictConfig):
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise UserError([f"{key}: has no value yet; give it as {key}=..." for key in missing])
         try:
-            raw = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            keys = sorted(OmegaConf.missing_keys(config))
+            missing = [f"{key}: has no value yet; give it as {key}=..." for key in keys]
+            raw = OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
             raise UserError(_first_line(error)) from error
     else:
         raw = dict(config)
     try:
-        return Settings.model_validate(raw)
+        settings = Settings.model_validate(raw)
     except ValidationError as error:
-        raise UserError(sorted(set(_violations(error, raw)))) from error
+        said = sorted(set(_violations(error, raw)))
+        named = tuple(line.partition(":")[0] for line in missing)
+        others = [line for line in said if not line.startswith(named)] if named else said
+        raise UserError([*missing, *others]) from error
+    if missing:
+        raise UserError(missing)
+    return settings
 
 
 def compose_settings(
@@ -66,6 +72,9 @@ def compose_settings(
 
 def _compose(overrides: list[str], config_dir: str | None, config_name: str) -> DictConfig:
     """Composes; on unknown keys or options collects all of them before it raises."""
+    nameless = [override for override in overrides if override.startswith("=")]
+    if nameless:
+        raise UserError([f"{override}: an override is key=value" for override in nameless])
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     problems: list[str] = []
     remaining = list(overrides)
@@ -207,6 +216,10 @@ def check_jobs(arguments: Namespace) -> list[Settings]:
     Raises:
         UserError: with every problem of every job.
     """
+    if arguments.config_path:
+        raise UserError("--config-path: the shipped configs stay; add a folder with --config-dir")
+    if arguments.config_dir and not Path(arguments.config_dir).is_dir():
+        raise UserError(f"--config-dir: no such folder (got {arguments.config_dir})")
     name = arguments.config_name or CONFIG_NAME
     jobs = [list(arguments.overrides)]
     if arguments.multirun:
@@ -227,15 +240,21 @@ def check_jobs(arguments: Namespace) -> list[Settings]:
 
 def _expand_sweep(overrides: list[str]) -> list[list[str]]:
     """Returns the jobs of Hydra's basic sweeper: the product of all choice and range sweeps."""
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     axes: list[list[str]] = []
-    for text, override in zip(
-        overrides, OverridesParser.create().parse_overrides(overrides), strict=True
-    ):
-        if override.is_sweep_override() and not override.is_hydra_override():
-            key = override.get_key_element()
-            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            axes.append([text])
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="journeyman"):
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+            for text, override in zip(overrides, parsed, strict=True):
+                if override.is_sweep_override() and not override.is_hydra_override():
+                    key = override.get_key_element()
+                    values = override.sweep_string_iterator()
+                    axes.append([f"{key}={value}" for value in values])
+                else:
+                    axes.append([text])
+        except HydraException as error:
+            raise UserError(f"--multirun: {_first_line(error)}") from error
     return [list(job) for job in itertools.product(*axes)]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MetricValue = float | int | bool | str
 
+HEALTH = ("kl_divergence", "grad_norm", "batch_entropy_mean")
+"""The figures of each PPO update that guardrails look back on."""
+
 
 class RunStopped(BaseException):
     """A signal asked the run to end; what is saved is whole.
@@ -46,6 +49,10 @@ class Progress(Protocol):
 
     def end(self, note: str = "") -> None:
         """Closes the current line with a word on how it went."""
+        ...
+
+    def close(self) -> None:
+        """Takes the display off the screen, whatever line is open."""
         ...
 
 
@@ -84,7 +91,7 @@ class TrainingContext:
         stop_requested: signal number asked for by the outside, or None.
         tracker_position: where the metrics log stands, for checkpoints.
         anneal_ratio: the current weight of the demonstration loss.
-        telemetry: metrics of every PPO update since the list was last cleared.
+        telemetry: ``HEALTH`` of every PPO update since the list was last cleared.
     """
 
     settings: Settings
@@ -113,9 +120,9 @@ class TrainingContext:
         return self._demonstrations
 
     def emit(self, group: str, metrics: Mapping[str, MetricValue], step: int) -> None:
-        """Hands metrics to the tracker; those of group ``ppo`` are also kept for guardrails."""
+        """Hands metrics to the tracker; the health of PPO updates is also kept for guardrails."""
         if group == "ppo":
-            self.telemetry.append(dict(metrics))
+            self.telemetry.append({name: metrics[name] for name in HEALTH if name in metrics})
         self.tracker.log(group, metrics, step)
 
     def should_stop(self) -> None:

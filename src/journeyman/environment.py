@@ -69,7 +69,13 @@ def _git_state(folder: Path) -> dict[str, Any] | None:
     if commit is None:
         return None
     diff = _git(folder, "diff", "HEAD") or ""
-    return {"commit": commit.strip(), "dirty": bool(diff), "diff": diff[:_DIFF_LIMIT]}
+    status = _git(folder, "status", "--porcelain") or ""
+    return {
+        "commit": commit.strip(),
+        "dirty": bool(status.strip()),
+        "status": status[:_DIFF_LIMIT],
+        "diff": diff[:_DIFF_LIMIT],
+    }
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -78,6 +84,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_GIT_SECONDS,
             check=True,
         )

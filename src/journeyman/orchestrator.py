@@ -206,6 +206,9 @@ class Orchestrator:
     def set_anneal_ratio(self, ratio: float) -> None:
         """Pins the weight of the demonstration loss until the next stage begins.
 
+        For use while a schedule runs, from another thread: a stage that begins goes by its own
+        schedule again, and outside a schedule there is no such loss.
+
         Raises:
             ValueError: if it is outside [0, 1].
         """
@@ -232,7 +235,9 @@ class Orchestrator:
             threadpool_limits(settings.runtime.torch_threads),
             RunSession(settings, run_dir, self._overrides, self._progress) as session,
         ):
-            result = strategy.run(self._context(settings, session), start)
+            context = self._context(settings, session)
+            first = None if start is None else start.as_start(context.seeds.state())
+            result = strategy.run(context, first)
             session.conclude(result)
         if isinstance(self._progress, ConsoleProgress):
             self._progress.close()

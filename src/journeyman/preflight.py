@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from journeyman.errors import UserError
 from journeyman.settings.dataset import ManifestDatasetSettings, RolloutDatasetSettings
@@ -42,11 +41,11 @@ def _outputs_writable(settings: Settings) -> None:
 
 
 def _threads_exist(settings: Settings) -> None:
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
     if settings.runtime.town_threads > cores:
         raise UserError(
             f"runtime.town_threads: {settings.runtime.town_threads} asked for, "
-            f"this machine has {cores} cores"
+            f"this process may use {cores} cores"
         )
 
 
@@ -77,6 +76,8 @@ def _dataset_fits(settings: Settings) -> None:
     dataset = settings.dataset
     if settings.strategy.kind not in _USES_DATASET:
         return
+    if settings.strategy.kind in TRAINING and getattr(dataset, "worlds", 2) < 2:
+        raise UserError("dataset.worlds: imitation holds worlds out, so it needs at least 2, got 1")
     from journeyman.env.build import lane_spec
 
     if isinstance(dataset, ManifestDatasetSettings):
@@ -94,13 +95,28 @@ def _dataset_fits(settings: Settings) -> None:
 
 def _players_fit(settings: Settings) -> None:
     from journeyman.env.build import lane_spec
-    from journeyman.services.players import check_player
+    from journeyman.services.players import check_checkpoint, check_player
 
     if isinstance(settings.strategy, CaptureSettings | EvaluateSettings):
         check_player(settings.strategy.policy, lane_spec(settings.env))
     promotion = settings.promotion
     if isinstance(promotion, PromotionGateSettings) and promotion.champion is not None:
-        check_player(str(Path(promotion.champion)), lane_spec(settings.env))
+        check_checkpoint(promotion.champion, lane_spec(settings.env))
+
+
+def _gate_metrics_are_counted(settings: Settings) -> None:
+    from journeyman.env.build import event_names
+
+    promotion = settings.promotion
+    if settings.strategy.kind not in TRAINING or not isinstance(promotion, PromotionGateSettings):
+        return
+    counted = event_names(settings.env)
+    unknown = [name for name in promotion.max_rate_increase if name not in counted]
+    if unknown:
+        raise UserError(
+            f"promotion.max_rate_increase: the environment counts no {', '.join(unknown)} "
+            f"(it counts {', '.join(counted)})"
+        )
 
 
 _CHECKS: tuple[Callable[[Settings], None], ...] = (
@@ -111,4 +127,5 @@ _CHECKS: tuple[Callable[[Settings], None], ...] = (
     _tracking_reachable,
     _dataset_fits,
     _players_fit,
+    _gate_metrics_are_counted,
 )

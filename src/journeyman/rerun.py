@@ -36,14 +36,19 @@ def rerun_run(original: Path, overrides: Sequence[str] = ()) -> Path:
     if not path.is_file():
         raise UserError(f"{original}: not a run folder (it has no config.yaml)")
     try:
-        saved = OmegaConf.create(yaml.safe_load(path.read_text()))
+        document = yaml.safe_load(path.read_text())
+        if not isinstance(document, dict):
+            raise UserError(f"{path}: not a saved config (no mapping)")
+        saved = OmegaConf.create(document)
         OmegaConf.set_struct(saved, True)
-        changed = OmegaConf.merge(saved, OmegaConf.from_dotlist(list(overrides)))
+        for override in overrides:
+            key, separator, value = override.partition("=")
+            if not separator:
+                raise UserError(f"{override}: an override is key=value")
+            OmegaConf.update(saved, key, yaml.safe_load(value))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
-    container = OmegaConf.to_container(changed)
-    assert isinstance(container, dict)
-    settings = settings_from({str(key): value for key, value in container.items()})
+    settings = settings_from(saved)
     run_dir = new_run_dir(settings.outputs_path)
     Orchestrator(settings, run_dir=run_dir, overrides=overrides, show=True).run()
     return run_dir
@@ -68,6 +73,12 @@ def verify(original: Path, again: Path) -> list[str]:
     if differences:
         differences.extend(_likely_causes(original, again))
     return differences
+
+
+def require_finished(run: Path) -> None:
+    """Raises ``UserError`` if a run folder lacks what ``verify`` compares."""
+    for name in ("results.json", "environment.json", "metrics.jsonl"):
+        _require(run / name)
 
 
 def _metric_differences(
@@ -108,11 +119,19 @@ def _likely_causes(original: Path, again: Path) -> list[str]:
     return [
         f"likely cause: {key} was {one.get(key)}, is {other.get(key)}"
         for key in sorted(one.keys() | other.keys())
-        if key != "git.diff" and one.get(key) != other.get(key)
+        if key not in ("git.diff", "git.status") and one.get(key) != other.get(key)
+    ] + [
+        f"likely cause: {key} differs"
+        for key in ("git.diff", "git.status")
+        if one.get(key) != other.get(key)
     ]
 
 
-def _read(path: Path) -> Any:
+def _require(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path}: missing; the run did not end")
+
+
+def _read(path: Path) -> Any:
+    _require(path)
     return json.loads(path.read_text())

@@ -1,5 +1,6 @@
 """One tracked run: its folder, its record, its tracker, and a truthful end."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -17,6 +18,7 @@ from journeyman.checkpoint import write_atomically, write_json
 from journeyman.context import Progress, RunStopped
 from journeyman.environment import describe_environment
 from journeyman.results import AnnealSummary, RunResult
+from journeyman.services.players import BUILT_IN
 from journeyman.settings.root import Settings
 from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.protocol import RunInfo, RunStatus
@@ -76,7 +78,7 @@ class RunSession:
     def __enter__(self) -> Self:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         config = self.settings.model_dump(mode="json")
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(with_absolute_paths(config), sort_keys=False, allow_unicode=True)
         write_atomically(self.run_dir / "config.yaml", text.encode())
         machine = describe_environment(
             torch_threads=self.settings.runtime.torch_threads,
@@ -99,6 +101,7 @@ class RunSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.progress.close()
         status = RunStatus.FINISHED
         if kind is not None:
             # Ctrl-C, an exit and a stop asked for by a signal are no errors of the work.
@@ -150,6 +153,28 @@ class RunSession:
             params=flatten(config),
             tags=tags,
         )
+
+
+_PATHS = (
+    ("outputs",),
+    ("dataset", "manifest"),
+    ("dataset", "policy"),
+    ("strategy", "policy"),
+    ("promotion", "champion"),
+)
+
+
+def with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a config whose paths mean the same from any folder, so that it can be rerun."""
+    whole = copy.deepcopy(config)
+    for *sections, name in _PATHS:
+        block = whole
+        for section in sections:
+            block = block[section]
+        given = block.get(name)
+        if given is not None and given not in BUILT_IN:
+            block[name] = str(Path(given).resolve())
+    return whole
 
 
 def run_name(settings: Settings, overrides: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ EXPECTED = {
     "anneal": {"stepped", "linear", "quick"},
     "social_reward": {"off", "c1", "c2", "c3", "staged"},
     "env": {"town"},
-    "policy": {"default", "small", "conv"},
+    "policy": {"default", "small", "conv", "features"},
     "promotion": {"gate", "off"},
     "tracking": {"mlflow", "none"},
     "experiment": {"quickstart"},

@@ -115,6 +115,26 @@ def test_an_impossible_town(tmp_path: Path) -> None:
     assert "agents" in line
 
 
+def test_a_gate_metric_that_is_never_counted(tmp_path: Path) -> None:
+    (line,) = refused(tmp_path, "+promotion.max_rate_increase.fant=0.5")
+    assert "the environment counts no fant (it counts queue_conflict, " in line
+
+
+def test_a_champion_that_is_no_checkpoint(tmp_path: Path) -> None:
+    (line,) = refused(tmp_path, "promotion.champion=random")
+    assert "random: no such checkpoint" in line
+
+
+def test_one_world_cannot_be_held_out(tmp_path: Path) -> None:
+    (line,) = refused(tmp_path, "dataset.worlds=1")
+    assert line.startswith("dataset.worlds: ")
+
+
+def test_asking_for_the_config_of_a_mistake(tmp_path: Path) -> None:
+    (line,) = refused(tmp_path, "--cfg", "job", "seeed=3")
+    assert "seeed" in line
+
+
 def test_one_bad_job_stops_a_sweep_before_the_first(tmp_path: Path) -> None:
     (line,) = refused(tmp_path, "--multirun", "seed=0,1,-3")
     assert line == "seed: must be greater than or equal to 0 (got -3)"

@@ -78,7 +78,7 @@ def test_the_runs_curves_stages_and_status_are_in_mlflow(tracked: Path) -> None:
     result = results(run_folders(tracked / "outputs")[0])
     assert job.data.tags["status"] == result["status"]
     assert job.data.metrics["eval/return_mean"] == pytest.approx(
-        result["stages"][-1]["evaluation"]["episode_return"]["mean"]
+        result["final"]["episode_return"]["mean"]
     )
     artifacts = {item.path for item in client.list_artifacts(job.info.run_id)}
     assert artifacts >= {"config.yaml", "results.json", "policy"}

@@ -164,11 +164,17 @@ def test_rollback_restores_the_digest_and_the_next_stage_starts_from_it(tmp_path
 def test_a_rolled_back_last_stage_leaves_the_accepted_policy(tmp_path: Path) -> None:
     shipped = anneal_strategy()
     strategy = AnnealStrategy({**shipped.trainers, "ppo": wrecked}, shipped.untrained)
-    summary = strategy.run(context_for(tmp_path, IMITATE, PRACTISE), None)
+    context = context_for(tmp_path, IMITATE, PRACTISE)
+    summary = strategy.run(context, None)
     assert summary.weights_digest == summary.stages[0].training.weights_digest
     assert summary.final == summary.stages[0].evaluation
     final = load_checkpoint(tmp_path / "checkpoints/final.safetensors")
     assert final.digest() == summary.stages[0].digest_after
+    assert final.state["schedule"]["stages_done"] == 2
+    # The curve ends with the policy that is left, not with the one that was discarded.
+    assert isinstance(context.tracker, Recorder)
+    last = context.tracker.emissions.of("eval")[-1]
+    assert last["return_mean"] == summary.final.episode_return.mean
 
 
 def test_a_failed_imitation_gate_fails_the_run_and_stops_it(tmp_path: Path) -> None:

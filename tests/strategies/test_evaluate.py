@@ -11,7 +11,7 @@ from journeyman.composition import compose_settings
 from journeyman.env.build import make_env
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
-from journeyman.reporting.film import Camera, write_film
+from journeyman.reporting.film import Camera, Reel, write_film
 from journeyman.seeding import SeedPlan
 from journeyman.services.evaluation import evaluation_seeds
 from support.signal_env import SignalEnv
@@ -98,6 +98,13 @@ def test_an_mp4_needs_ffmpeg(tmp_path, monkeypatch):
     assert not (tmp_path / "run" / "evaluation.mp4").exists()
 
 
+def reel(*frames):
+    film = Reel()
+    for frame in frames:
+        film.append(frame)
+    return film
+
+
 def stand_in(folder: Path, body: str) -> None:
     """Puts a program called ffmpeg in front of the PATH."""
     program = folder / "ffmpeg"
@@ -109,7 +116,7 @@ def test_ffmpeg_is_handed_every_pixel(tmp_path, monkeypatch):
     stand_in(tmp_path, f'echo "$@" > {tmp_path}/asked; for last; do :; done; cat > "$last"')
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     frames = [np.full((4, 6, 3), shade, np.uint8) for shade in (0, 100, 200)]
-    write_film(frames, tmp_path / "film.mp4", fps=5)
+    write_film(reel(*frames), tmp_path / "film.mp4", fps=5)
     assert (tmp_path / "film.mp4").read_bytes() == b"".join(frame.tobytes() for frame in frames)
     asked = (tmp_path / "asked").read_text()
     assert "-pix_fmt rgb24 -s 6x4 -r 5 -i -" in asked
@@ -120,9 +127,18 @@ def test_what_ffmpeg_complains_of_is_passed_on(tmp_path, monkeypatch):
     stand_in(tmp_path, "cat > /dev/null; echo 'first' >&2; echo 'no such codec' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(UserError, match="ffmpeg failed: no such codec"):
-        write_film([np.zeros((4, 6, 3), np.uint8)], tmp_path / "film.mp4", fps=5)
+        write_film(reel(np.zeros((4, 6, 3), np.uint8)), tmp_path / "film.mp4", fps=5)
 
 
 def test_an_environment_that_cannot_draw_itself_is_named():
     with pytest.raises(UserError, match="cannot draw itself"):
         Camera(SignalEnv(num_worlds=1), ticks=5, every=1)
+
+
+def test_a_reel_keeps_every_pixel_in_little_space():
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (6, 4, 3)).astype(np.uint8) for _ in range(3)]
+    film = reel(*frames)
+    assert len(film) == 3
+    for kept, frame in zip(film, frames, strict=True):
+        np.testing.assert_array_equal(kept, frame)

@@ -15,6 +15,13 @@ def lane_spec(settings: EnvSettings) -> LaneSpec:
     return town_lane_spec(settings)
 
 
+def event_names(settings: EnvSettings) -> tuple[str, ...]:
+    """Returns the names of what the environment counts; builds and compiles nothing."""
+    from journeyman.env.town.names import EVENT_NAMES
+
+    return EVENT_NAMES
+
+
 def make_env(settings: EnvSettings, *, num_worlds: int, social_stage: str = "OFF") -> LaneEnv:
     """Builds an environment of ``num_worlds`` worlds.
 

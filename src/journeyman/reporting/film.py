@@ -2,7 +2,9 @@
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -19,6 +21,27 @@ Frame = NDArray[np.uint8]
 
 _COLOURS = 128
 """In a GIF's palette: of 256 at most; edges stay smooth, files stay small."""
+
+
+class Reel:
+    """Frames in their order, compressed: a drawing of 2 MB takes some 20 KB."""
+
+    def __init__(self) -> None:
+        self._packed: list[tuple[tuple[int, ...], bytes]] = []
+
+    def append(self, frame: Frame) -> None:
+        """Adds a frame at the end."""
+        self._packed.append((frame.shape, zlib.compress(frame.tobytes(), level=1)))
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __getitem__(self, number: int) -> Frame:
+        shape, packed = self._packed[number]
+        return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[number] for number in range(len(self)))
 
 
 class Drawn(Protocol):
@@ -56,7 +79,7 @@ class Camera:
             )
         self._env, self._ticks, self._every = env, ticks, every
         self._tick = 0
-        self.frames: list[Frame] = []
+        self.frames = Reel()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._env, name)
@@ -66,7 +89,8 @@ class Camera:
     ) -> tuple[Observation, StepInfo]:
         """Resets the environment and begins the film anew."""
         seen = self._env.reset(seed=seed, options=options)
-        self._tick, self.frames = 0, [self._picture()]
+        self._tick, self.frames = 0, Reel()
+        self.frames.append(self._picture())
         return seen
 
     def step(
@@ -94,7 +118,7 @@ def require_writer(film: FilmFormat) -> None:
         )
 
 
-def write_film(frames: Sequence[Frame], path: Path, *, fps: int) -> None:
+def write_film(frames: Reel, path: Path, *, fps: int) -> None:
     """Writes frames as a film whose format is the path's ending, ``.gif`` or ``.mp4``.
 
     Args:
@@ -112,38 +136,46 @@ def write_film(frames: Sequence[Frame], path: Path, *, fps: int) -> None:
         _write_gif(frames, path, fps)
 
 
-def _write_gif(frames: Sequence[Frame], path: Path, fps: int) -> None:
+def _write_gif(frames: Reel, path: Path, fps: int) -> None:
     from PIL import Image
 
-    # One palette for all frames, from the most colourful ones: nothing flickers, and what stays
-    # the same from frame to frame takes no space.
-    samples = np.concatenate(frames[:: max(1, len(frames) // 8)])
-    palette = Image.fromarray(samples).quantize(_COLOURS)
-    flat = [
+    # One palette for all frames, made of some of them: nothing flickers, and what stays the
+    # same from frame to frame takes no space.
+    samples = [frames[number] for number in range(0, len(frames), max(1, len(frames) // 8))]
+    palette = Image.fromarray(np.concatenate(samples)).quantize(_COLOURS)
+    flat = (
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
-    ]
-    flat[0].save(
+    )
+    next(flat).save(
         path,
         save_all=True,
-        append_images=flat[1:],
+        append_images=flat,
         duration=round(1000 / fps),
         loop=0,
         optimize=True,
     )
 
 
-def _write_mp4(frames: Sequence[Frame], path: Path, fps: int) -> None:
+def _write_mp4(frames: Reel, path: Path, fps: int) -> None:
     height, width, _ = frames[0].shape
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps)]
     # yuv420p is what every browser plays.
     target = ["-an", "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path)]
-    done = subprocess.run(
-        ["ffmpeg", "-y", "-loglevel", "error", *source, "-i", "-", *target],
-        input=b"".join(frame.tobytes() for frame in frames),
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise UserError(f"strategy.render=mp4: ffmpeg failed: {said[-1] if said else 'silently'}")
+    command = ["ffmpeg", "-y", "-loglevel", "error", *source, "-i", "-", *target]
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said) as ffmpeg,
+    ):
+        assert ffmpeg.stdin is not None
+        try:
+            for frame in frames:
+                ffmpeg.stdin.write(frame.tobytes())
+            ffmpeg.stdin.close()
+        except BrokenPipeError:
+            pass  # it ended early; its exit status and words say why
+        if ffmpeg.wait() != 0:
+            said.seek(0)
+            words = said.read().decode(errors="replace").strip().splitlines()
+            reason = words[-1] if words else f"exit status {ffmpeg.returncode}"
+            raise UserError(f"strategy.render=mp4: ffmpeg failed: {reason}")

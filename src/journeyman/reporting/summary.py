@@ -50,11 +50,11 @@ def _play_table(evaluation: EvaluationResult) -> Table:
     )
     table.add_column("policy", no_wrap=True)
     table.add_column("env steps", justify="right", no_wrap=True)
-    table.add_column("return [95 %]", justify="right", no_wrap=True)
+    table.add_column("return [interval]", justify="right", no_wrap=True)
     table.add_column("conflicts", justify="right", no_wrap=True)
     table.add_column("faints", justify="right", no_wrap=True)
     table.add_column("status", justify="center", no_wrap=True)
-    table.caption = "conflicts and faints per 1000 agent-ticks"
+    table.caption = "intervals over worlds; conflicts and faints per 1000 agent-ticks"
     table.caption_justify = "left"
     return table
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from journeyman.env.protocol import LaneEnv
+from journeyman.errors import UserError
 from journeyman.services.players import build_player
 from journeyman.services.rollout import Capture, capture_rollout
 
@@ -36,6 +37,8 @@ def play_and_keep(
     Raises:
         UserError: if the policy cannot be had, or ticks or worlds are not positive.
     """
+    if worlds < 1:
+        raise UserError(f"worlds: a capture needs at least 1, got {worlds}")
     env = make_env(worlds)
     try:
         if policy_name == "demonstrator":

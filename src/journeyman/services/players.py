@@ -32,13 +32,17 @@ def check_player(name: str, spec: LaneSpec) -> None:
     """Raises ``UserError`` if a named player cannot act on what an environment shows."""
     if name in BUILT_IN:
         return
-    path = Path(name)
-    if not path.is_file():
+    if not Path(name).is_file():
         raise UserError(
             f"policy {name}: no such checkpoint; allowed: {', '.join(BUILT_IN)}, "
             "or the path of a checkpoint"
         )
-    checkpoint = load_checkpoint(path)
+    check_checkpoint(name, spec)
+
+
+def check_checkpoint(name: str, spec: LaneSpec) -> None:
+    """Raises ``UserError`` if a path holds no policy that can act on what an env shows."""
+    checkpoint = load_checkpoint(Path(name))
     if "spec" not in checkpoint.state:
         raise UserError(f"policy {name}: the checkpoint holds no policy")
     problems = LaneSpec.from_json(checkpoint.state["spec"]).mismatches(spec)

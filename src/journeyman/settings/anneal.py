@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from journeyman.settings.base import Section
 from journeyman.settings.guardrails import GuardrailSettings
-from journeyman.settings.schedule import Ramp, Scheduled
+from journeyman.settings.schedule import Ramp, Scheduled, check_ends
 
 
 class StageSettings(Section):
@@ -36,6 +36,8 @@ class StageSettings(Section):
         )
         if any(not 0.0 <= weight <= 1.0 for weight in weights):
             raise ValueError(f"bc_weight must lie in [0, 1], got {weights}")
+        if self.learning_rate is not None:
+            check_ends("learning_rate", self.learning_rate, 10.0)
         if self.mode == "bc":
             if max(weights) == 0.0:
                 raise ValueError("a bc stage with bc_weight 0 learns nothing; give it up to 1.0")

@@ -1,6 +1,6 @@
 """Config group ``policy``: the network."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,7 +10,9 @@ from journeyman.settings.base import Section
 class PolicySettings(Section):
     """Actor and critic."""
 
-    hidden_sizes: tuple[int, ...] = Field(min_length=1, max_length=8)
+    hidden_sizes: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
+        min_length=1, max_length=8
+    )
     """Width of each hidden layer of a trunk, each in [1, 8192]."""
     activation: Literal["tanh", "relu"]
     """Nonlinearity between layers."""

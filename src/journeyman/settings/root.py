@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from journeyman.settings.anneal import AnnealSettings
 from journeyman.settings.base import Section
@@ -43,10 +43,17 @@ class Settings(Section):
     outputs: str = Field(min_length=1)
     """Folder of run folders and of the embedded MLflow store, relative to the working folder."""
 
+    @field_validator("outputs")
+    @classmethod
+    def _no_tilde(cls, outputs: str) -> str:
+        if outputs.startswith("~"):
+            raise ValueError(f"~ is not expanded, give the whole path (got {outputs!r})")
+        return outputs
+
     @property
     def outputs_path(self) -> Path:
         """The outputs folder, absolute."""
-        return Path(self.outputs).expanduser().resolve()
+        return Path(self.outputs).resolve()
 
     def bc(self) -> BCSettings | None:
         """Returns the settings of behaviour cloning, where the strategy has them."""

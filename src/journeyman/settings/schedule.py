@@ -1,6 +1,6 @@
 """A number that may change over a stage."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,14 @@ class Ramp(Section):
     """The way between."""
 
 
-Scheduled = float | Ramp
+Scheduled = Annotated[float, Field(ge=0.0)] | Ramp
+
+
+def check_ends(name: str, scheduled: Scheduled, highest: float) -> None:
+    """Raises ``ValueError`` unless it starts above 0 and no end exceeds ``highest``."""
+    ends = (scheduled.start, scheduled.end) if isinstance(scheduled, Ramp) else (scheduled,)
+    if ends[0] <= 0.0 or max(ends) > highest:
+        raise ValueError(f"{name} must start above 0 and stay within {highest}, got {ends}")
 
 
 def value_at(scheduled: Scheduled, index: int, count: int) -> float:

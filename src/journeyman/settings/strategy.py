@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from journeyman.settings.base import Section
-from journeyman.settings.schedule import Scheduled
+from journeyman.settings.schedule import Scheduled, check_ends
 
 
 class BCSettings(Section):
@@ -80,12 +80,9 @@ class PPOSettings(Section):
     """A NaN or infinity ends the run, or restores the last good update at half the step size."""
 
     @model_validator(mode="after")
-    def _minibatch_within_reason(self) -> Self:
+    def _ends_within_reason(self) -> Self:
         for name in ("learning_rate", "clip"):
-            value = getattr(self, name)
-            start = value if isinstance(value, float) else value.start
-            if not 0.0 < start <= 10.0:
-                raise ValueError(f"{name} must start in (0, 10], got {start}")
+            check_ends(name, getattr(self, name), 10.0)
         return self
 
 

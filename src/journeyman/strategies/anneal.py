@@ -93,6 +93,9 @@ class AnnealStrategy:
             if self._run_stage(context, course, index, stage) == "stop":
                 break
 
+        if course.stages[-1].rolled_back:
+            # The curve's last point is what a reader compares: it belongs to the final policy.
+            emit_evaluation(context, course.evaluation, steps_spent(course.current))
         status, reason = run_verdict([stage.status for stage in course.stages])
         context.save(course.current, "final")
         promotion = decide_promotion(context, course.current, status)
@@ -212,10 +215,12 @@ def _move_on(
     """Accepts the trained state, keeps it on hold, or restores the accepted one.
 
     A rollback brings back weights, optimisers, normalisers, environment and generators, all of
-    which the checkpoint holds; the counters stay as they are: steps spent are spent.
+    which the checkpoint holds; counters and position in the schedule stay as they are: steps
+    spent are spent, and the stage is over.
     """
     if _rolls_back(decision):
-        course.current = course.accepted.with_parts({}, counters=trained.state["counters"])
+        spent = {name: trained.state[name] for name in ("counters", "schedule")}
+        course.current = course.accepted.with_parts({}, **spent)
         course.evaluation = course.baseline.evaluation
         context.seeds.restore(course.accepted.state["generators"])
         return
