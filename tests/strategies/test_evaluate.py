@@ -123,11 +123,12 @@ def test_ffmpeg_is_handed_every_pixel(tmp_path, monkeypatch):
     assert "-pix_fmt yuv420p" in asked
 
 
-def test_what_ffmpeg_complains_of_is_passed_on(tmp_path, monkeypatch):
-    stand_in(tmp_path, "cat > /dev/null; echo 'first' >&2; echo 'no such codec' >&2; exit 1")
+@pytest.mark.parametrize("reads", ["cat > /dev/null;", ""], ids=["at_its_end", "at_once"])
+def test_what_ffmpeg_complains_of_is_passed_on(tmp_path, monkeypatch, reads):
+    stand_in(tmp_path, f"{reads} echo 'first' >&2; echo 'no such codec' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(UserError, match="ffmpeg failed: no such codec"):
-        write_film(reel(np.zeros((4, 6, 3), np.uint8)), tmp_path / "film.mp4", fps=5)
+        write_film(reel(*[np.zeros((400, 600, 3), np.uint8)] * 3), tmp_path / "film.mp4", fps=5)
 
 
 def test_an_environment_that_cannot_draw_itself_is_named():

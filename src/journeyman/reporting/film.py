@@ -1,5 +1,6 @@
 """Films of play: a camera on the first world of an environment, and writers of GIF and MP4."""
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -168,12 +169,12 @@ def _write_mp4(frames: Reel, path: Path, fps: int) -> None:
         subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said) as ffmpeg,
     ):
         assert ffmpeg.stdin is not None
-        try:
+        # Where it ends early the pipe breaks; its exit status and words say why.
+        with contextlib.suppress(BrokenPipeError):
             for frame in frames:
                 ffmpeg.stdin.write(frame.tobytes())
+        with contextlib.suppress(BrokenPipeError):
             ffmpeg.stdin.close()
-        except BrokenPipeError:
-            pass  # it ended early; its exit status and words say why
         if ffmpeg.wait() != 0:
             said.seek(0)
             words = said.read().decode(errors="replace").strip().splitlines()
