@@ -1,0 +1,70 @@
+"""docs/town.md is current, leaves no constant out, and names tests that exist."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from journeyman.env.town.names import EVENT_NAMES
+from journeyman.env.town_reference import (
+    BASELINES,
+    COMMAND,
+    DOCUMENT,
+    PLACEHOLDER,
+    current,
+    filled,
+    rules_part,
+    setting,
+)
+from journeyman.env.town_rulebook import RULES
+
+SECTIONS = ("needs", "food", "money", "queues", "relationships", "chat", "jobs", "reward", "social")
+
+
+def test_the_document_is_current():
+    assert DOCUMENT.read_text() == current(), f"docs/town.md is out of date; run: {COMMAND}"
+
+
+def test_every_constant_is_part_of_a_rule(settings):
+    named = {key for rule in RULES for key in PLACEHOLDER.findall(rule.text)}
+    there = {
+        f"{section}.{name}"
+        for section in SECTIONS
+        for name in type(getattr(settings(), section)).model_fields
+    }
+    # Shifts are in the table of scenarios.
+    assert there - {"jobs.shifts"} <= named
+
+
+def test_every_rule_names_keys_and_a_test_that_exist(settings):
+    sources = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    tests = set(re.findall(r"^def (test_\w+)\(", sources, re.MULTILINE))
+    for rule in RULES:
+        assert rule.test in tests, rule.test
+        for key in PLACEHOLDER.findall(rule.text):
+            setting(settings(), key)
+
+
+def test_figures_are_the_settings(settings):
+    changed = rules_part(settings(**{"queues.patience": 33, "affordances.eat_meal.ticks": 17}))
+    assert "more than 33 ticks quarrels" in changed
+    assert "| eat_meal (fridge) | 17 |" in changed
+
+
+def test_hand_written_text_stays_and_unknown_parts_are_refused():
+    document = "before\n<!-- generated: one -->\nold\n<!-- end -->\nafter\n"
+    assert filled(document, {"one": "new"}) == document.replace("old", "new")
+    with pytest.raises(KeyError, match="one"):
+        filled(document, {})
+
+
+def test_the_baselines_keep_their_order():
+    measured = json.loads(BASELINES.read_text())
+    assert measured["episodes"] == 100
+    for scenario, players in measured["scenarios"].items():
+        for row in players.values():
+            assert set(row["events"]) == set(EVENT_NAMES), scenario
+        worst = players["demonstrator"]["return_interval"][0]
+        for other in ("random", "idle"):
+            assert worst > players[other]["return_interval"][1] + 30.0, scenario
