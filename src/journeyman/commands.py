@@ -16,9 +16,7 @@ def ui(argv: Sequence[str]) -> int:
     parser.add_argument("--outputs", default="outputs", help="outputs folder (default: outputs)")
     parser.add_argument("--uri", help="tracking URI (default: the outputs folder's own store)")
     parser.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
-    parser.add_argument(
-        "--experiment", default="journeyman", help="experiment to open (default: journeyman)"
-    )
+    parser.add_argument("--experiment", help="experiment to open (default: that of the last run)")
     arguments = parser.parse_args(argv)
     from journeyman.tracking.ui import serve_ui
 

@@ -178,9 +178,9 @@ def with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_name(settings: Settings, overrides: Sequence[str]) -> str:
-    """Returns what varies: strategy, schedule, the leaves that were overridden, the seed.
+    """Returns what varies: strategy, schedule, the seed, the leaves that were overridden.
 
-    ``strategy.ppo.clip=0.1`` is shortened to ``clip=0.1``; what varies is cut at 100 characters.
+    ``strategy.ppo.clip=0.1`` is shortened to ``clip=0.1``; it is cut at 100 characters.
     """
     kind = settings.strategy.kind
     head = f"{kind}={settings.anneal.label}" if kind == "anneal" else kind
@@ -190,10 +190,9 @@ def run_name(settings: Settings, overrides: Sequence[str]) -> str:
         key, _, value = override.partition("=")
         if key not in silent and not key.startswith(("tracking", "hydra", "outputs")):
             said.append(f"{key.lstrip('+~').rpartition('.')[2]}={value}")
-    varied = " ".join([head, *said])
-    if len(varied) > _NAME_LENGTH:
-        varied = varied[: _NAME_LENGTH - 3] + "..."
-    return f"{varied} seed={settings.seed}"
+    # The seed comes early: narrow columns cut a name's end.
+    name = " ".join([head, f"seed={settings.seed}", *said])
+    return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 3] + "..."
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, object]:

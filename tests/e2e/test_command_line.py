@@ -70,8 +70,7 @@ def test_the_runs_curves_stages_and_status_are_in_mlflow(tracked: Path) -> None:
     stages = sorted(run.info.run_name for run in runs if run.data.tags["kind"] == "stage")
     assert stages == ["00-bc", "01-ppo"]
     assert job.info.status == "FINISHED"
-    assert job.info.run_name.startswith("anneal=quick scenario=kitchen_breakfast ")
-    assert job.info.run_name.endswith(" seed=3")
+    assert job.info.run_name.startswith("anneal=quick seed=3 scenario=kitchen_breakfast ")
     assert job.data.params["strategy.ppo.gamma"] == "0.995"
     for key in ("bc/loss", "ppo/clip_fraction", "eval/return_mean", "run/status", "guard/kl"):
         assert key in job.data.metrics, sorted(job.data.metrics)

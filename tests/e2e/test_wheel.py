@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from support.commands import journeyman, run_folders
 
 CHECKOUT = Path(__file__).parents[2]

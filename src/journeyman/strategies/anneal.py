@@ -32,6 +32,7 @@ from journeyman.settings.schedule import Ramp
 from journeyman.strategies.base import (
     StageOutcome,
     decide_promotion,
+    emit_baselines,
     emit_evaluation,
     evaluation_rng,
     play,
@@ -85,7 +86,7 @@ class AnnealStrategy:
         demonstrations = context.demonstrations()
         untrained = play(context, player(first, "untrained"))
         demonstrator = play(context, None)
-        emit_evaluation(context, untrained, steps_spent(first))
+        emit_baselines(context, untrained, demonstrator)
 
         baseline = Baseline(evaluation=untrained, ppo_loss=None, trained=start is not None)
         course = Course(first, untrained, first, baseline)

@@ -112,6 +112,21 @@ def training_words(training: BCTrainingResult | PPOTrainingResult) -> str:
     )
 
 
+def emit_baselines(
+    context: TrainingContext, untrained: EvaluationResult, demonstrator: EvaluationResult
+) -> None:
+    """Emits what the curves are to be read against, on keys of their own.
+
+    On ``eval/...`` the untrained policy would share step 0 with the imitated one, and its
+    return would flatten all that is worth seeing.
+    """
+    metrics = {
+        "untrained_return_mean": untrained.episode_return.mean,
+        "demonstrator_return_mean": demonstrator.episode_return.mean,
+    }
+    context.emit("baseline", metrics, 0)
+
+
 def emit_evaluation(context: TrainingContext, evaluation: EvaluationResult, step: int) -> None:
     """Emits an evaluation as ``eval/...`` at the environment steps spent so far."""
     metrics = {

@@ -13,6 +13,7 @@ from journeyman.strategies.anneal import AnnealStrategy, Telemetry
 from journeyman.strategies.base import (
     StageOutcome,
     decide_promotion,
+    emit_baselines,
     emit_evaluation,
     play,
     player,
@@ -46,7 +47,7 @@ class SingleStrategy:
         first = untrained(context) if start is None else start
         before = play(context, player(first, "untrained" if start is None else "start"))
         demonstrator = play(context, None)
-        emit_evaluation(context, before, steps_spent(first))
+        emit_baselines(context, before, demonstrator)
         with context.tracker.stage(f"00-{self.name}", {}) as stage_run:
             context.progress.begin(f"00-{self.name}")
             outcome = self.train(context, first)

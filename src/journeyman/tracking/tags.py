@@ -10,10 +10,27 @@ PARENT_RUN_VARIABLE = "JOURNEYMAN_PARENT_RUN_ID"
 """Id of the sweep's run, handed to its jobs (MLflow's own variable would take them over)."""
 
 
+_COLOURS = [
+    "#1f77b4",
+    "#ff7f0e",
+    "#2ca02c",
+    "#d62728",
+    "#9467bd",
+    "#8c564b",
+    "#e377c2",
+    "#7f7f7f",
+    "#bcbd22",
+    "#17becf",
+]
+"""One a seed: MLflow draws colours from the run's id, and two of a sweep can be alike."""
+
+
 def job_tags(run: RunInfo) -> dict[str, str]:
     """Returns a job's tags: its own, its source, and its parent where a sweep started it."""
     tags = {"mlflow.source.name": "journeyman", "mlflow.source.type": "LOCAL", "kind": "job"}
     tags.update(run.tags)
+    if (seed := run.tags.get("seed", "")).isdigit():
+        tags["mlflow.runColor"] = _COLOURS[int(seed) % len(_COLOURS)]
     if commit := run.tags.get("git.commit"):
         tags["mlflow.source.git.commit"] = commit
     if parent := os.environ.get(PARENT_RUN_VARIABLE):
