@@ -180,9 +180,14 @@ def drawn_from_nowhere(tree: ast.Module) -> Iterator[str]:
         owner, name = ast.unparse(node.func.value), node.func.attr
         given = {keyword.arg for keyword in node.keywords}
         unseeded = name not in SEEDED or not (node.args or node.keywords)
-        if (owner in ("np.random", "numpy.random") and unseeded) or (owner == "torch" and (
-            name == "manual_seed" or (name in TORCH_CHANCE and "generator" not in given)
-        )) or owner == "random":
+        if (
+            (owner in ("np.random", "numpy.random") and unseeded)
+            or (
+                owner == "torch"
+                and (name == "manual_seed" or (name in TORCH_CHANCE and "generator" not in given))
+            )
+            or owner == "random"
+        ):
             yield f"{owner}.{name}"
 
 

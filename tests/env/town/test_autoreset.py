@@ -70,7 +70,6 @@ def test_the_final_observation_is_what_would_have_been_seen_next(twins):
     np.testing.assert_array_equal(ours[1], theirs[1])  # the last tick's reward counts in full
 
 
-@pytest.mark.xfail(strict=True, reason="final_obs shows the time of day of the tick before")
 def test_the_final_observation_tells_its_own_time(twins):
     cut, whole = towns = twins()
     for tick in range(CUT):

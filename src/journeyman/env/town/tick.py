@@ -84,6 +84,14 @@ def live(world: World, constants: Constants, actions: Any, stage: int) -> None:
 
 
 @compiled
+def tell_time(world: World, day: Any) -> None:
+    """Sets the time of day that agents see; ``day`` is (1440, 2): its sine and cosine."""
+    time = world.clock["tick"] % day.shape[0]
+    world.clock["time_sin"] = day[time, 0]
+    world.clock["time_cos"] = day[time, 1]
+
+
+@compiled
 def finish_lane(
     world: World, constants: Constants, a: int, over: bool, out: Outputs, lane: int
 ) -> None:
@@ -105,7 +113,13 @@ def finish_lane(
 
 @compiled
 def tick_world(
-    world: World, constants: Constants, actions: Any, stage: int, out: Outputs, w: int
+    world: World,
+    constants: Constants,
+    day: Any,
+    actions: Any,
+    stage: int,
+    out: Outputs,
+    w: int,
 ) -> None:
     """Advances one world by a tick; the last observations are taken before any respawn."""
     agents = world.agents.shape[0]
@@ -113,6 +127,7 @@ def tick_world(
     world.ledger[:] = 0.0
     world.events[:] = 0.0
     live(world, constants, actions, stage)
+    tell_time(world, day)
     over = world.clock["tick"] >= constants.numbers["episode_ticks"]
     out.world_over[w] = over
     for a in range(agents):
@@ -143,12 +158,10 @@ def run_world(
     world = world_of(state, out.ledger[rows], out.events[rows], w)
     constants = Constants(tables.numbers[0], tables.affordances)
     if mode == TICK:
-        tick_world(world, constants, actions[rows], stage, out, w)
+        tick_world(world, constants, tables.day, actions[rows], stage, out, w)
     elif mode == BEGIN:
         begin_episode(world, constants)
-    time = world.clock["tick"] % tables.day.shape[0]
-    world.clock["time_sin"] = tables.day[time, 0]
-    world.clock["time_cos"] = tables.day[time, 1]
+    tell_time(world, tables.day)
     for a in range(agents):
         row, picture = out.features[first + a], out.maps[first + a]
         observe(world, constants, a, row, picture, out.mask[first + a])
