@@ -10,7 +10,7 @@ PYTHON := python3
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run ui test test-all lint format clean
+.PHONY: help install run ui test test-all lint docs format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,11 @@ lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED) ## write the generated references anew
+	$(BIN)/python -m journeyman.reporting.config_reference > docs/config.md
+	$(BIN)/python -m journeyman.reporting.metrics_reference docs/metrics.md
+	$(BIN)/python -m journeyman.env.town_reference
 
 format: $(INSTALLED) ## sort imports and format
 	$(BIN)/ruff check --fix .

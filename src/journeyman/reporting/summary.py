@@ -50,7 +50,7 @@ def _play_table(evaluation: EvaluationResult) -> Table:
     )
     table.add_column("policy", no_wrap=True)
     table.add_column("env steps", justify="right", no_wrap=True)
-    table.add_column("return [interval]", justify="right", no_wrap=True)
+    table.add_column(r"return \[interval]", justify="right", no_wrap=True)
     table.add_column("conflicts", justify="right", no_wrap=True)
     table.add_column("faints", justify="right", no_wrap=True)
     table.add_column("status", justify="center", no_wrap=True)
