@@ -197,7 +197,17 @@ def test_the_printed_link_draws_the_curves_of_the_job(browser, link, job):
     browser.call("Page.navigate", url=link)
     browser.wait_for("document.querySelectorAll('.js-plotly-plot').length > 0", "charts")
     sections = browser.evaluate(SECTIONS)
-    assert {"anneal", "bc", "eval", "guard", "ppo", "promotion", "reward", "time"} <= set(sections)
+    assert {
+        "anneal",
+        "baseline",
+        "bc",
+        "eval",
+        "guard",
+        "ppo",
+        "promotion",
+        "reward",
+        "time",
+    } <= set(sections)
     # Stages are folded under their job.
     assert browser.evaluate(RUN_NAMES) == [run.info.run_name]
     for key, points in history.items():
@@ -210,9 +220,10 @@ def test_the_printed_link_draws_the_curves_of_the_job(browser, link, job):
         assert list(zip(steps, values, strict=True)) == points
         titles = browser.evaluate("document.body.innerText").splitlines()
         assert key in titles
-    # Four cloning epochs in the quick schedule; before and after each of its two stages.
+    # Four cloning epochs in the quick schedule; a point after each of its two stages, and one more
+    # for the policy that is left where the last was rolled back.
     assert len(history["bc/loss"]) == 4
-    assert len(history["eval/return_mean"]) == 3
+    assert len(history["eval/return_mean"]) in (2, 3)
 
 
 def test_stages_unfold_under_their_job(browser, link, job):
