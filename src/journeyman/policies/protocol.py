@@ -1,6 +1,6 @@
 """What every player satisfies: numpy in, numpy out.
 
-Legend: L lanes, F features, C x H x W map, N actions.
+Legend: L lanes, F features, C x H x W map, N actions, D components of an action.
 """
 
 from collections.abc import Mapping
@@ -20,12 +20,13 @@ class PolicyStep:
     """One decision for each lane.
 
     Attributes:
-        actions: (L,) int64.
-        log_probs: (L,) float32, log-probability of the action; NaN where unknown.
+        actions: (L,) int64 or, with D components, (L, D) int64 or float32.
+        log_probs: (L,) float32, log-probability of the action (its density's,
+            where actions are continuous); NaN where unknown.
         values: (L,) float32, estimated return from here; NaN where unknown.
     """
 
-    actions: NDArray[np.int64]
+    actions: NDArray[Any]
     log_probs: NDArray[np.float32]
     values: NDArray[np.float32]
 
