@@ -3,11 +3,11 @@
 import atexit
 import json
 import logging
-import shutil
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -326,7 +326,13 @@ def test_a_run_folder_tracked_in_another_store_starts_a_run_of_its_own(
     info = run_info()
     first.start(info)
     first.finish(RunStatus.FINISHED)
-    shutil.copy(outputs / "mlflow.db", tmp_path / "copy.db")
+    # Through SQLite: closing a plain copy's file would drop this process's locks on the store,
+    # whose write-ahead log the next process to leave then deletes under our connections.
+    with (
+        closing(sqlite3.connect(outputs / "mlflow.db")) as store,
+        closing(sqlite3.connect(tmp_path / "copy.db")) as copy,
+    ):
+        store.backup(copy)
     second = MlflowTracker(settings(uri=f"sqlite:///{tmp_path}/copy.db"), outputs=outputs)
     second.start(info)
     second.finish(RunStatus.FINISHED)

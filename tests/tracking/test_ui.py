@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 
@@ -58,13 +59,20 @@ except UserError as error:
 """
 
 
-def serve(outputs, port, experiment):
-    return subprocess.Popen(
+@contextmanager
+def served(outputs, port, experiment):
+    """A process that serves the page; a test that fails does not leave its servers running."""
+    with subprocess.Popen(
         [sys.executable, "-u", "-c", SERVE, str(outputs), str(port), experiment],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            # It ends its own server on SIGTERM; `with` waits for it and closes the pipe.
+            process.terminate()
 
 
 def answers(port):
@@ -78,10 +86,8 @@ def answers(port):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_page_is_served_and_closed_with_all_its_processes(
-    number, settings, run_info, outputs, tmp_path
+    number, tracker, run_info, outputs, tmp_path
 ):
-    # With its full patience: the server of the test before may hold the store for a moment yet.
-    tracker = MlflowTracker(settings(), outputs=outputs)
     report = tmp_path / "report.html"
     report.write_text("<p>done</p>")
     tracker.start(run_info())
@@ -89,22 +95,22 @@ def test_the_page_is_served_and_closed_with_all_its_processes(
     tracker.finish(RunStatus.FINISHED)
     port = free_port()
     began = time.perf_counter()
-    process = serve(outputs, port, "")
-    line = process.stdout.readline()
-    print(f"{time.perf_counter() - began:.1f} s until the link was printed")
-    # without a name: the experiment of the last run
-    assert line == f"The curves: {chart_link(port, tracker.experiment_id)}\n"
-    assert process.stdout.readline() == "Ctrl-C ends it.\n"
-    page = f"http://127.0.0.1:{port}"
-    with urllib.request.urlopen(f"{page}/", timeout=10) as answer:
-        assert b"<html" in answer.read()
-    # artifacts of the embedded store are served
-    with urllib.request.urlopen(
-        f"{page}/get-artifact?path=report.html&run_uuid={tracker.run_id}", timeout=10
-    ) as answer:
-        assert answer.read() == b"<p>done</p>"
-    os.kill(process.pid, number)
-    rest, _ = process.communicate(timeout=20)
+    with served(outputs, port, "") as process:
+        line = process.stdout.readline()
+        print(f"{time.perf_counter() - began:.1f} s until the link was printed")
+        # without a name: the experiment of the last run
+        assert line == f"The curves: {chart_link(port, tracker.experiment_id)}\n"
+        assert process.stdout.readline() == "Ctrl-C ends it.\n"
+        page = f"http://127.0.0.1:{port}"
+        with urllib.request.urlopen(f"{page}/", timeout=10) as answer:
+            assert b"<html" in answer.read()
+        # artifacts of the embedded store are served
+        with urllib.request.urlopen(
+            f"{page}/get-artifact?path=report.html&run_uuid={tracker.run_id}", timeout=10
+        ) as answer:
+            assert answer.read() == b"<p>done</p>"
+        os.kill(process.pid, number)
+        rest, _ = process.communicate(timeout=20)
     assert process.returncode == 0
     assert rest == "The page is closed; nothing was changed.\n"
     assert not answers(port)
@@ -115,8 +121,8 @@ def test_an_unknown_experiment_ends_the_server_again(tracker, run_info, outputs)
     tracker.start(run_info())
     tracker.finish(RunStatus.FINISHED)
     port = free_port()
-    process = serve(outputs, port, "no such experiment")
-    text, _ = process.communicate(timeout=60)
+    with served(outputs, port, "no such experiment") as process:
+        text, _ = process.communicate(timeout=60)
     assert re.search("there is no experiment 'no such experiment'", text)
     assert process.returncode == 2
     assert not answers(port)
@@ -131,8 +137,7 @@ def test_a_server_is_logged_to_and_its_end_spools(settings, run_info, outputs, t
     local.start(run_info(run_dir=tmp_path / "local"))
     local.finish(RunStatus.FINISHED)
     port = free_port()
-    process = serve(tmp_path / "served", port, "")
-    try:
+    with served(tmp_path / "served", port, "") as process:
         assert process.stdout.readline().startswith("The curves:")
         uri = f"http://127.0.0.1:{port}"
         check_reachable(settings(uri=uri), tmp_path)
@@ -151,9 +156,6 @@ def test_a_server_is_logged_to_and_its_end_spools(settings, run_info, outputs, t
         # The server keeps its artifacts beside the embedded ones.
         stored = tmp_path / "served" / "artifacts"
         assert [path.read_text() for path in stored.rglob("report.html")] == ["<p>done</p>"]
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
     tracker.log("ppo", {"m0": 100.0}, 100)
     began = time.perf_counter()
     tracker.finish(RunStatus.FINISHED)
