@@ -73,6 +73,28 @@ def test_lambda_one_gives_discounted_returns():
     np.testing.assert_allclose(found.returns[:, 0], [12.52, 12.8, 12.0], rtol=1e-6)
 
 
+def test_an_idle_step_has_no_advantage_and_cuts():
+    # gamma .5, lambda .5. Step 0 is truncated, its final observation worth 6; step 1 is idle
+    # (the lane began anew); 2 and 3 are a new episode; before 5 the lane pauses unannounced.
+    # delta_0 = 1 + 3 - 1 = 3 = A_0. A_1 = 0 though the idle row holds NaN.
+    # delta_3 = 3 + .5 * 4 - 2 = 3 and step 4 is idle: A_3 = 3;
+    # delta_2 = 1 + .5 * 2 - 1 = 1; A_2 = 1 + .25 * 3 = 1.75. A_5 = 2 + .5 * 2 - 1 = 2.
+    found = generalised_advantages(
+        column(1, np.nan, 1, 3, 100, 2),
+        column(1, np.nan, 1, 2, 50, 1),
+        column(6, np.nan, 2, 4, 70, 2),
+        flags(0, 0, 0, 0, 0, 0),
+        flags(1, 0, 0, 0, 0, 0),
+        gamma=0.5,
+        gae_lambda=0.5,
+        idle_TL=flags(0, 1, 0, 0, 1, 0),
+    )
+    expected = [3.0, 0.0, 1.75, 3.0, 0.0, 2.0]
+    np.testing.assert_allclose(found.advantages[:, 0], expected, atol=1e-6)
+    real = [0, 2, 3, 5]
+    np.testing.assert_allclose(found.returns[real, 0], [4.0, 2.75, 5.0, 3.0], atol=1e-6)
+
+
 def slow_reference(rewards, values, next_values, terminated, truncated, gamma, gae_lambda):
     """The definition: sum over k of (gamma lambda)^k delta_{t+k} until the first end."""
     steps, lanes = rewards.shape

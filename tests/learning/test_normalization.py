@@ -55,6 +55,39 @@ def test_rewards_are_divided_by_the_deviation_of_the_discounted_return():
     assert normalizer.returns_L.tolist() == [0.0, pytest.approx(0.5)]
 
 
+def test_idle_lanes_leave_the_statistics_alone():
+    # As above without the idle lanes: gamma .5; lane 1 idles in the second step, and its running
+    # return waits at -2. Of 2, -2, 3: mean 1, variance (1 + 9 + 4) / 3.
+    normalizer = RewardNormalizer(RunningMoments(1), np.zeros(2), 0.5)
+    nobody = np.zeros(2, np.bool_)
+    normalizer(np.array([2.0, -2.0], np.float32), nobody)
+    idle = np.array([False, True])
+    scaled = normalizer(np.array([2.0, 0.0], np.float32), nobody, idle)
+    np.testing.assert_allclose(scaled, [2.0 / np.sqrt(14.0 / 3.0), 0.0], rtol=1e-5)
+    assert normalizer.returns_L.tolist() == [3.0, -2.0]
+    assert normalizer.moments.count == 3.0
+
+
+def test_what_was_learned_too_early_is_taken_back():
+    rows = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    normalizer, expected = (FeatureNormalizer(RunningMoments(2)) for _ in range(2))
+    for found in (normalizer, expected):
+        found.learn(rows[:2])
+    before = normalizer.moments.copy()
+    normalizer.learn(rows[2:])
+    normalizer.relearn(before, rows[3:5])
+    expected.learn(rows[3:5])
+    for name, array in expected.moments.arrays("feature").items():
+        assert normalizer.moments.arrays("feature")[name].tobytes() == array.tobytes()
+    assert normalizer(rows).tobytes() == expected(rows).tobytes()
+
+
+def test_no_rows_change_nothing():
+    moments = RunningMoments(2)
+    moments.update(np.zeros((0, 2)))
+    assert (moments.count, moments.mean.tolist()) == (0.0, [0.0, 0.0])
+
+
 def test_what_is_off_holds_nothing():
     off = Normalizer.start(
         {}, width=3, lanes=2, gamma=0.9, normalize_features=False, normalize_rewards=False

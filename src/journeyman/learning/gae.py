@@ -30,6 +30,7 @@ def generalised_advantages(
     *,
     gamma: float,
     gae_lambda: float,
+    idle_TL: NDArray[np.bool_] | None = None,
 ) -> Advantages:
     """One reverse scan over time, all lanes at once.
 
@@ -45,6 +46,8 @@ def generalised_advantages(
         truncated_TL: the episode was cut here: bootstrap, but no advantage crosses the cut.
         gamma: discount a step.
         gae_lambda: 0: one-step errors; 1: discounted returns minus values.
+        idle_TL: steps that were none: their advantage is 0 and none crosses them. What they
+            hold otherwise does not matter, be it NaN.
     """
     alive_TL = (~terminated_TL).astype(np.float32)
     advantages_TL = np.where(terminated_TL, np.float32(0.0), next_values_TL)
@@ -52,6 +55,9 @@ def generalised_advantages(
     advantages_TL += rewards_TL
     advantages_TL -= values_TL
     carry_TL = alive_TL * ~truncated_TL * np.float32(gamma * gae_lambda)
+    if idle_TL is not None:
+        advantages_TL[idle_TL] = 0.0
+        carry_TL[idle_TL] = 0.0
     for t in range(len(rewards_TL) - 2, -1, -1):
         advantages_TL[t] += carry_TL[t] * advantages_TL[t + 1]
     return Advantages(advantages_TL, advantages_TL + values_TL)

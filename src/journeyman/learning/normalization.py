@@ -30,8 +30,10 @@ class RunningMoments:
         self.squares: NDArray[np.float64] = np.zeros(width)
 
     def update(self, rows: NDArray[Any]) -> None:
-        """Takes in rows (B, F)."""
+        """Takes in rows (B, F), possibly none."""
         count = len(rows)
+        if count == 0:
+            return
         mean = rows.mean(axis=0, dtype=np.float64)
         squares = np.square(rows - mean).sum(axis=0)
         total = self.count + count
@@ -39,6 +41,13 @@ class RunningMoments:
         self.mean = self.mean + delta * (count / total)
         self.squares = self.squares + squares + np.square(delta) * (self.count * count / total)
         self.count = total
+
+    def copy(self) -> "RunningMoments":
+        """Returns the statistics as they are now; later updates leave the copy alone."""
+        moments = RunningMoments(0)
+        # Updates replace these arrays and never write into them.
+        moments.count, moments.mean, moments.squares = self.count, self.mean, self.squares
+        return moments
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """Returns the statistics as arrays named ``prefix_count``, ``_mean``, ``_squares``."""
@@ -81,6 +90,11 @@ class FeatureNormalizer:
         self.moments.update(features)
         self.whitening = self._refreshed()
 
+    def relearn(self, before: RunningMoments, features: Array) -> None:
+        """Forgets what was learned since ``before`` was copied and takes features in instead."""
+        self.moments = before
+        self.learn(features)
+
     def __call__(self, features: Array) -> Array:
         """Returns whitened features, float32; the statistics stay as they are."""
         return self.whitening(features)
@@ -96,12 +110,29 @@ class RewardNormalizer:
     def __init__(self, moments: RunningMoments, returns_L: NDArray[np.float64], gamma: float):
         self.moments, self.returns_L, self.gamma = moments, returns_L, gamma
 
-    def __call__(self, rewards: Array, done: NDArray[np.bool_]) -> Array:
-        """Takes a step's rewards (L,) into the statistics and returns them scaled, float32."""
-        self.returns_L = self.returns_L * self.gamma + rewards
-        self.moments.update(self.returns_L[:, None])
+    def __call__(
+        self, rewards: Array, done: NDArray[np.bool_], idle: NDArray[np.bool_] | None = None
+    ) -> Array:
+        """Takes a step's rewards (L,) into the statistics and returns them scaled, float32.
+
+        Args:
+            rewards: (L,).
+            done: (L,), lanes whose episode ended in this step.
+            idle: (L,), lanes that made no step: their running return waits. None: none.
+        """
+        running = self.returns_L * self.gamma + rewards
+        if idle is None:
+            self.returns_L = running
+            self.moments.update(running[:, None])
+        else:
+            self.returns_L = np.where(idle, self.returns_L, running)
+            self.moments.update(running[~idle, None])
         self.returns_L[done] = 0.0
-        variance = self.moments.squares[0] / self.moments.count
+        return self.scaled(rewards)
+
+    def scaled(self, rewards: Array) -> Array:
+        """Returns rewards of any shape scaled, float32; the statistics stay as they are."""
+        variance = self.moments.squares[0] / max(self.moments.count, 1.0)
         scaled = rewards / np.float32(np.sqrt(variance + 1e-8))
         clipped: Array = np.clip(scaled, -REWARD_CLIP, REWARD_CLIP).astype(np.float32)
         return clipped
