@@ -11,7 +11,7 @@ from journeyman.policies.protocol import PolicyStep, unknown
 from journeyman.results import EvaluationResult
 from journeyman.services.evaluation import evaluate, evaluation_seeds, world_seeds
 from journeyman.settings.evaluation import EvaluationSettings
-from support.signal_env import SignalEnv
+from support.signal_env import Constant, SignalEnv
 
 SETTINGS = EvaluationSettings(
     episodes=6,
@@ -21,22 +21,6 @@ SETTINGS = EvaluationSettings(
     bootstrap_resamples=200,
 )
 SEEDS = (11, 22, 33, 44, 55, 66)
-
-
-class Constant:
-    """Names signal 1 whenever it may."""
-
-    label = "constant"
-
-    def act(
-        self,
-        obs: Mapping[str, np.ndarray],
-        rng: np.random.Generator,
-        *,
-        deterministic: bool = False,
-    ) -> PolicyStep:
-        actions = obs["action_mask"][:, 1].astype(np.int64)
-        return PolicyStep(actions, unknown(len(actions)), unknown(len(actions)))
 
 
 class Guessing:

@@ -249,7 +249,7 @@ def test_rates_an_environment_does_not_count_are_not_applicable() -> None:
         assert not readings[name].tripped
         assert readings[name].value is None
         assert readings[name].reason == (
-            f"{name} is not applicable: test/queues does not count {event}"
+            f"{name} is not applicable: {event} is not counted by test/queues"
         )
 
 

@@ -1,14 +1,14 @@
 """What a pass is: paired comparison, conditions, and both configured options."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from journeyman.composition import compose_settings
-from journeyman.policies.protocol import Policy, PolicyStep, unknown
+from journeyman.policies.protocol import Policy
 from journeyman.results import EvaluationResult, Interval, PairedResult
 from journeyman.services.evaluation import evaluate
 from journeyman.services.promotion import compare, judge, paired_evaluation
@@ -18,7 +18,7 @@ from journeyman.settings.promotion import (
     PromotionOffSettings,
     PromotionSettings,
 )
-from support.signal_env import Answering, SignalEnv
+from support.signal_env import Answering, Constant, SignalEnv
 
 EVALUATION = EvaluationSettings(
     episodes=8, deterministic=True, social_stage="C1", confidence=0.95, bootstrap_resamples=500
@@ -188,22 +188,6 @@ def test_every_condition_is_said() -> None:
     )
 
 
-class Stubborn:
-    """Names signal 1 whatever it sees."""
-
-    label = "stubborn"
-
-    def act(
-        self,
-        obs: Mapping[str, np.ndarray],
-        rng: np.random.Generator,
-        *,
-        deterministic: bool = False,
-    ) -> PolicyStep:
-        actions = obs["action_mask"][:, 1].astype(np.int64)
-        return PolicyStep(actions, unknown(len(actions)), unknown(len(actions)))
-
-
 def test_a_played_comparison_on_the_same_worlds() -> None:
     # On 20 steps without forced ones the demonstrator earns 20, who always answers 1 about a
     # third of it: the demonstrator wins every pair, and the same on the same seeds ties them.
@@ -221,11 +205,11 @@ def test_a_played_comparison_on_the_same_worlds() -> None:
         )
 
     seeds = (3, 1, 4, 15, 9, 2)
-    result = paired_evaluation(Answering(), Stubborn(), seeds=seeds, play=play, settings=EVALUATION)
-    assert asked == [("demonstrator", seeds), ("stubborn", seeds)]
+    result = paired_evaluation(Answering(), Constant(), seeds=seeds, play=play, settings=EVALUATION)
+    assert asked == [("demonstrator", seeds), ("constant", seeds)]
     assert result.candidate.episode_returns == (20.0,) * 6
     assert result.paired.probability_of_improvement == 1.0
     assert 10.0 < result.paired.difference.low < result.paired.difference.high < 17.0
-    tie = paired_evaluation(Stubborn(), Stubborn(), seeds=seeds, play=play, settings=EVALUATION)
+    tie = paired_evaluation(Constant(), Constant(), seeds=seeds, play=play, settings=EVALUATION)
     assert tie.paired.probability_of_improvement == 0.5
     assert (tie.paired.difference.low, tie.paired.difference.high) == (0.0, 0.0)

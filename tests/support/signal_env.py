@@ -157,3 +157,19 @@ class Answering:
         signal = obs["features"][:, 1:].argmax(axis=1) + 1
         actions = np.where(obs["action_mask"][:, 1:].any(axis=1), signal, 0).astype(np.int64)
         return PolicyStep(actions, unknown(len(actions)), unknown(len(actions)))
+
+
+class Constant:
+    """Names signal 1 whenever it may, whatever it sees."""
+
+    label = "constant"
+
+    def act(
+        self,
+        obs: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+        *,
+        deterministic: bool = False,
+    ) -> PolicyStep:
+        actions = obs["action_mask"][:, 1].astype(np.int64)
+        return PolicyStep(actions, unknown(len(actions)), unknown(len(actions)))

@@ -173,18 +173,13 @@ def run_verdict(stages: Sequence[Verdict]) -> tuple[Verdict, str]:
 
 
 def _bc_accuracy(guardrail: BCAccuracyGuardrail, training: BCTrainingResult) -> GuardrailReading:
-    accuracy = training.val_decision_accuracy
-    tripped = accuracy < guardrail.threshold
-    return GuardrailReading(
-        name="bc_accuracy",
-        value=accuracy,
-        baseline=None,
-        delta=None,
+    return _against_limit(
+        "bc_accuracy",
+        guardrail.on_trip,
+        "held-out accuracy on decision steps",
+        value=training.val_decision_accuracy,
         limit=guardrail.threshold,
-        tripped=tripped,
-        on_trip=guardrail.on_trip,
-        reason=f"held-out accuracy on decision steps {accuracy:.4g} is "
-        f"{'under' if tripped else 'not under'} {guardrail.threshold:.4g}",
+        falls=True,
     )
 
 
@@ -193,21 +188,15 @@ def _loss(
 ) -> GuardrailReading:
     loss = training.loss_total_mean
     if baseline is None:
-        return _not_applicable(
-            "loss", guardrail.on_trip, "no ppo stage was accepted before this one", value=loss
-        )
-    limit = baseline + guardrail.tolerance * max(abs(baseline), MIN_SCALE)
-    tripped = loss > limit
-    return GuardrailReading(
-        name="loss",
+        why = "no ppo stage was accepted before this one"
+        return _not_applicable("loss", guardrail.on_trip, why, value=loss)
+    return _against_limit(
+        "loss",
+        guardrail.on_trip,
+        "total loss",
         value=loss,
         baseline=baseline,
-        delta=loss - baseline,
-        limit=limit,
-        tripped=tripped,
-        on_trip=guardrail.on_trip,
-        reason=f"total loss {loss:.4g} is {'over' if tripped else 'not over'} {limit:.4g} "
-        f"(baseline {baseline:.4g} + {guardrail.tolerance:.0%})",
+        limit=baseline + guardrail.tolerance * max(abs(baseline), MIN_SCALE),
     )
 
 
@@ -219,28 +208,22 @@ def _rate(
     evaluation: EvaluationResult,
 ) -> GuardrailReading:
     if event not in evaluation.rates or event not in baseline.evaluation.rates:
-        return _not_applicable(
-            name, guardrail.on_trip, f"{evaluation.env_id} does not count {event}"
-        )
+        why = f"{event} is not counted by {evaluation.env_id}"
+        return _not_applicable(name, guardrail.on_trip, why)
     before, now = baseline.evaluation.rates[event], evaluation.rates[event]
     if not baseline.trained:
         why = "no trained policy was accepted before this stage"
         return _not_applicable(name, guardrail.on_trip, why, value=now)
     allowed = guardrail.tolerance * max(abs(before), guardrail.min_scale)
     falls = guardrail.direction == "decrease" or (guardrail.direction == "band" and now < before)
-    limit = before - allowed if falls else before + allowed
-    tripped = now < limit if falls else now > limit
-    side = "under" if falls else "over"
-    return GuardrailReading(
-        name=name,
+    return _against_limit(
+        name,
+        guardrail.on_trip,
+        f"{event} per 1000 agent-ticks",
         value=now,
         baseline=before,
-        delta=now - before,
-        limit=limit,
-        tripped=tripped,
-        on_trip=guardrail.on_trip,
-        reason=f"{event} per 1000 agent-ticks {now:.4g} is {side if tripped else f'not {side}'} "
-        f"{limit:.4g} (baseline {before:.4g})",
+        limit=before - allowed if falls else before + allowed,
+        falls=falls,
     )
 
 
@@ -295,19 +278,14 @@ def _health(guardrail: HealthGuardrail, telemetry: Telemetry) -> list[GuardrailR
             sign * np.array(figures), guardrail.consecutive
         )
         worst = sign * float(windows.min(axis=1).max())
-        tripped = sign * worst > sign * limit
-        side = "over" if sign > 0 else "under"
         readings.append(
-            GuardrailReading(
-                name=name,
+            _against_limit(
+                name,
+                guardrail.on_trip,
+                f"{metric} (the worst that {guardrail.consecutive} consecutive updates held)",
                 value=worst,
-                baseline=None,
-                delta=None,
                 limit=limit,
-                tripped=tripped,
-                on_trip=guardrail.on_trip,
-                reason=f"{metric} was {side if tripped else f'never {side}'} {limit:.4g} in "
-                f"{guardrail.consecutive} consecutive updates (worst such run: {worst:.4g})",
+                falls=sign < 0,
             )
         )
     return readings
@@ -323,6 +301,32 @@ def _figures(telemetry: Telemetry, metric: str) -> list[float]:
             raise TrainingError(f"{metric} of update {index} of the stage is {figure}")
         figures.append(figure)
     return figures
+
+
+def _against_limit(
+    name: str,
+    on_trip: OnTrip,
+    figure: str,
+    *,
+    value: float,
+    limit: float,
+    baseline: float | None = None,
+    falls: bool = False,
+) -> GuardrailReading:
+    """Reads a figure that trips above its limit, or below it where ``falls``."""
+    tripped = value < limit if falls else value > limit
+    side = "under" if falls else "over"
+    origin = "" if baseline is None else f" (baseline {baseline:.4g})"
+    return GuardrailReading(
+        name=name,
+        value=value,
+        baseline=baseline,
+        delta=None if baseline is None else value - baseline,
+        limit=limit,
+        tripped=tripped,
+        on_trip=on_trip,
+        reason=f"{figure} {value:.4g} is {side if tripped else f'not {side}'} {limit:.4g}{origin}",
+    )
 
 
 def _not_applicable(
