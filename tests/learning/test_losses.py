@@ -4,10 +4,8 @@ import pytest
 import torch
 
 from journeyman.learning.distributions import (
-    entropy,
-    log_prob_of,
+    Categorical,
     mask_bias,
-    masked_log_probs,
 )
 from journeyman.learning.losses import (
     clipped_surrogate,
@@ -21,16 +19,16 @@ from journeyman.learning.losses import (
 def test_masks_enter_log_probability_and_entropy():
     # Two of three actions are open and their logits are equal: 1/2 each, entropy ln 2 nats.
     logits = torch.tensor([[3.0, 3.0, 50.0]])
-    log_probs = masked_log_probs(logits, mask_bias(torch.tensor([[True, True, False]])))
-    assert log_prob_of(log_probs, torch.tensor([1])).item() == pytest.approx(math.log(0.5))
-    assert entropy(log_probs).item() == pytest.approx(math.log(2.0))
-    assert log_probs.exp()[0, 2].item() == 0.0
+    chosen = Categorical.of(logits, mask_bias(torch.tensor([[True, True, False]])))
+    assert chosen.log_prob(torch.tensor([1])).item() == pytest.approx(math.log(0.5))
+    assert chosen.entropy().item() == pytest.approx(math.log(2.0))
+    assert chosen.log_probs.exp()[0, 2].item() == 0.0
 
 
 def test_a_masked_action_gets_no_gradient():
     logits = torch.tensor([[0.3, -0.2, 1.0]], requires_grad=True)
-    log_probs = masked_log_probs(logits, mask_bias(torch.tensor([[True, True, False]])))
-    (entropy(log_probs) + log_probs[:, 0]).sum().backward()
+    chosen = Categorical.of(logits, mask_bias(torch.tensor([[True, True, False]])))
+    (chosen.entropy() + chosen.log_probs[:, 0]).sum().backward()
     assert logits.grad[0, 2].item() == 0.0
     assert logits.grad[0, 0].item() != 0.0
 
@@ -84,7 +82,9 @@ def test_imitation_loss_is_a_weighted_mean():
     # Uniform over two: each costs ln 2. The second row is certain of the wrong one of two:
     # logits (10, 0), action 1 costs 10 + ln(1 + e^-10).
     logits = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
-    parts = imitation_loss(logits, None, torch.tensor([0, 1]), torch.tensor([3.0, 1.0]))
+    parts = imitation_loss(
+        Categorical.of(logits, None), torch.tensor([0, 1]), torch.tensor([3.0, 1.0])
+    )
     expected = (3.0 * math.log(2.0) + 10.0 + math.log1p(math.exp(-10.0))) / 4.0
     assert parts.loss.item() == pytest.approx(expected)
     assert parts.correct.item() == 0.5
@@ -95,7 +95,7 @@ def test_label_smoothing_spreads_over_allowed_actions_only():
     # .8 * .126928 + .2 * (.126928 + 2.126928) / 2 = .326928
     bias = mask_bias(torch.tensor([[True, True, False]]))
     logits = torch.tensor([[2.0, 0.0, 5.0]])
-    loss = imitation_loss(logits, bias, torch.tensor([0]), torch.ones(1), 0.2).loss
+    loss = imitation_loss(Categorical.of(logits, bias), torch.tensor([0]), torch.ones(1), 0.2).loss
     assert loss.item() == pytest.approx(0.326928, abs=1e-5)
 
 
@@ -114,9 +114,9 @@ def test_the_total_is_the_sum_of_its_weighted_parts():
         "value_coef": 0.5,
         "entropy_coef": 0.01,
     }
-    parts = ppo_loss(logits, None, values, **arguments)
+    parts = ppo_loss(Categorical.of(logits, None), values, **arguments)
     expected = parts.surrogate.loss + 0.5 * parts.value - 0.01 * parts.entropy
     assert parts.total.item() == pytest.approx(expected.item())
-    alone = ppo_loss(logits, None, values, **arguments, critic_only=True)
+    alone = ppo_loss(Categorical.of(logits, None), values, **arguments, critic_only=True)
     assert alone.total.item() == pytest.approx(0.5 * parts.value.item())
     assert alone.surrogate.loss.item() == pytest.approx(parts.surrogate.loss.item())

@@ -87,11 +87,11 @@ def test_a_map_changes_the_answer(encoder):
     network = made(map_encoder=encoder)
     features, grid = inputs()
     assert network.needs_map
-    before, after = network.logits(features, grid), network.logits(features, 1 - grid)
+    before, after = network.outputs(features, grid), network.outputs(features, 1 - grid)
     assert before.shape == (7, 2)
     assert not torch.allclose(before, after)
     with pytest.raises(ValueError, match="reads the map"):
-        network.logits(features)
+        network.outputs(features)
 
 
 def test_without_an_encoder_the_map_has_no_weights():
@@ -120,5 +120,5 @@ def test_a_shared_trunk_has_no_second_body():
     assert network.critic is None
     logits, values = network(features)
     torch.testing.assert_close(values, network.values(features))
-    torch.testing.assert_close(logits, network.logits(features))
+    torch.testing.assert_close(logits, network.outputs(features))
     assert math.isfinite(values.sum().item())

@@ -99,7 +99,7 @@ def test_adam_goes_on_from_its_arrays_bit_for_bit():
         rng = np.random.default_rng(seed)
         features = torch.from_numpy(rng.standard_normal((9, 4)).astype(np.float32))
         optimizer.zero_grad()
-        network.logits(features).square().sum().backward()  # the critic is never stepped
+        network.outputs(features).square().sum().backward()  # the critic is never stepped
         optimizer.step()
 
     network = network_from_checkpoint(initial_checkpoint(SMALL, SPEC, SeedPlan(0)), CPU)

@@ -6,7 +6,6 @@ import torch
 
 from journeyman.errors import TrainingError
 from journeyman.learning.demonstrations import DemonstrationTensors
-from journeyman.learning.distributions import log_prob_of, masked_log_probs
 from journeyman.learning.gae import generalised_advantages
 from journeyman.learning.losses import imitation_loss
 from journeyman.learning.normalization import Normalizer
@@ -62,8 +61,8 @@ def run(network, batch, settings=None, coefficients=COEFFICIENTS, **options):
 
 def test_before_the_first_step_every_ratio_is_one(practised):
     network, batch = practised
-    log_probs = masked_log_probs(network.logits(batch.features), batch.bias)
-    ratio = (log_prob_of(log_probs, batch.actions) - batch.columns[0]).exp()
+    distribution = network.distribution(network.outputs(batch.features), batch.bias)
+    ratio = (distribution.log_prob(batch.actions) - batch.columns[0]).exp()
     torch.testing.assert_close(ratio, torch.ones(len(batch)), atol=1e-6, rtol=0.0)
 
 
@@ -132,8 +131,8 @@ def test_bc_weight_adds_its_share_of_the_imitation_gradient(practised):
     alone, weighted = gradients(network, batch, 0.0), gradients(network, batch, 0.3)
     shown = draw(demonstrations(), 16, np.random.default_rng(5))
     network.zero_grad(set_to_none=True)
-    logits = network.logits(shown.features)
-    imitation_loss(logits, shown.bias, shown.actions, shown.weights).loss.backward()
+    distribution = network.distribution(network.outputs(shown.features), shown.bias)
+    imitation_loss(distribution, shown.actions, shown.weights).loss.backward()
     for name, parameter in network.named_parameters():
         difference = weighted[name] - alone[name]
         if parameter.grad is None:

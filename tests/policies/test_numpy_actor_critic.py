@@ -9,11 +9,8 @@ from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 from journeyman.learning.normalization import RunningMoments
 from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoint
-from journeyman.policies.numpy_actor_critic import (
-    NumpyActorCritic,
-    masked_log_softmax,
-    sample_actions,
-)
+from journeyman.policies.actions import masked_log_softmax, sample_actions
+from journeyman.policies.numpy_actor_critic import NumpyActorCritic
 from journeyman.seeding import SeedPlan
 from journeyman.settings.policy import PolicySettings
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from journeyman.errors import TrainingError
 from journeyman.learning.demonstrations import DemonstrationTensors
-from journeyman.learning.distributions import log_prob_of, masked_log_probs
 from journeyman.learning.losses import imitation_loss
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.optimizers import clip_gradients
@@ -63,9 +62,9 @@ def train_epoch(
     rows = []
     for start in range(0, len(samples), settings.batch_size):
         part = samples.take(order[start : start + settings.batch_size])
-        logits = network.logits(part.features, part.grid)
+        distribution = network.distribution(network.outputs(part.features, part.grid), part.bias)
         imitation = imitation_loss(
-            logits, part.bias, part.actions, part.weights, settings.label_smoothing
+            distribution, part.actions, part.weights, settings.label_smoothing
         )
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(imitation.loss)
@@ -142,9 +141,11 @@ def held_out_figures(
         for start in range(0, len(samples), EVALUATION_ROWS):
             rows = torch.arange(start, min(start + EVALUATION_ROWS, len(samples)))
             part = samples.take(rows.to(network.device))
-            log_probs = masked_log_probs(network.logits(part.features, part.grid), part.bias)
-            predicted.append(log_probs.argmax(dim=1))
-            losses.append(-log_prob_of(log_probs, part.actions))
+            distribution = network.distribution(
+                network.outputs(part.features, part.grid), part.bias
+            )
+            predicted.append(distribution.mode())
+            losses.append(-distribution.log_prob(part.actions))
     answers = _joined(predicted)
     right = answers == samples.actions.cpu().numpy()
     weights = samples.weights.cpu().numpy().astype(np.float64)

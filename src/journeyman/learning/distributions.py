@@ -1,12 +1,42 @@
-"""The masked categorical distribution, on tensors.
+"""What a policy's outputs mean: distributions over actions, on tensors.
 
-Legend: B samples, N actions.
+Legend: B samples, N outputs of the policy (choices, or components of a box action),
+D components of an action.
 """
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from journeyman.policies.numpy_actor_critic import FORBIDDEN
+from journeyman.policies.actions import FORBIDDEN, LOG_SQRT_2PI, LOG_STD_HIGH, LOG_STD_LOW
+
+
+class ActionDistribution(Protocol):
+    """B independent distributions over actions; log-probabilities, entropies in nats."""
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Returns (B,), the log-probability (box: log-density) of each row's action."""
+        ...
+
+    def entropy(self) -> Tensor:
+        """Returns (B,); masked actions contribute nothing. Box: the differential entropy."""
+        ...
+
+    def kl_divergence(self, other: Self) -> Tensor:
+        """Returns (B,), KL(self, other) in closed form, never negative but for rounding.
+
+        Args:
+            other: of the same kind, over the same mask.
+        """
+        ...
+
+    def mode(self) -> Tensor:
+        """Returns each row's most probable action, component by component, as stored."""
+        ...
 
 
 def mask_bias(mask: Tensor) -> Tensor:
@@ -27,11 +57,148 @@ def masked_log_probs(logits: Tensor, bias: Tensor | None) -> Tensor:
     return torch.log_softmax(biased.t(), dim=0).t()
 
 
-def log_prob_of(log_probs: Tensor, actions: Tensor) -> Tensor:
-    """Returns (B,), the log-probability of each row's action (B,) int64."""
-    return log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
+@dataclass(frozen=True)
+class Categorical:
+    """One choice of N.
+
+    Attributes:
+        log_probs: (B, N), normalised; masked choices have probability 0.
+        bias: (B, N) of ``mask_bias``, or None.
+    """
+
+    log_probs: Tensor
+    bias: Tensor | None = None
+
+    @classmethod
+    def of(cls, logits: Tensor, bias: Tensor | None) -> "Categorical":
+        """Makes it of unmasked logits (B, N)."""
+        return cls(masked_log_probs(logits, bias), bias)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Returns (B,) for actions (B,) int64."""
+        return self.log_probs.gather(1, actions.unsqueeze(1)).squeeze(1)
+
+    def entropy(self) -> Tensor:
+        """Returns (B,)."""
+        return -(self.log_probs.exp() * self.log_probs).sum(dim=1)
+
+    def kl_divergence(self, other: "Categorical") -> Tensor:
+        """Returns (B,), ``sum p (log p - log q)``."""
+        return (self.log_probs.exp() * (self.log_probs - other.log_probs)).sum(dim=1)
+
+    def mode(self) -> Tensor:
+        """Returns (B,) int64."""
+        return self.log_probs.argmax(dim=1)
+
+    def uniform_cross_entropy(self) -> Tensor:
+        """Returns (B,), the cross-entropy against the uniform choice of what is allowed."""
+        if self.bias is None:
+            return -self.log_probs.mean(dim=1)
+        allowed = (self.bias == 0.0).float()
+        return -(self.log_probs * allowed).sum(dim=1) / allowed.sum(dim=1)
 
 
-def entropy(log_probs: Tensor) -> Tensor:
-    """Returns (B,) nats; masked actions contribute nothing."""
-    return -(log_probs.exp() * log_probs).sum(dim=1)
+@dataclass(frozen=True)
+class MultiCategorical:
+    """D independent choices, component k one of ``sizes[k]``; the sizes sum to N.
+
+    Attributes:
+        log_probs: (B, N), each component's normalised; masked choices have probability 0.
+        sizes: D numbers.
+        bias: (B, N) of ``mask_bias``, or None.
+    """
+
+    log_probs: Tensor
+    sizes: tuple[int, ...]
+    bias: Tensor | None = None
+
+    @classmethod
+    def of(cls, logits: Tensor, sizes: tuple[int, ...], bias: Tensor | None) -> "MultiCategorical":
+        """Makes it of unmasked logits (B, N)."""
+        biased = logits if bias is None else logits + bias
+        parts = [torch.log_softmax(part, dim=0) for part in torch.split(biased.t(), list(sizes))]
+        return cls(torch.cat(parts).t(), sizes, bias)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Returns (B,) for actions (B, D) int64."""
+        positions = actions + _offsets(self.sizes, actions.device)
+        return self.log_probs.gather(1, positions).sum(dim=1)
+
+    def entropy(self) -> Tensor:
+        """Returns (B,), the sum over components."""
+        return -(self.log_probs.exp() * self.log_probs).sum(dim=1)
+
+    def kl_divergence(self, other: "MultiCategorical") -> Tensor:
+        """Returns (B,), the sum over components."""
+        return (self.log_probs.exp() * (self.log_probs - other.log_probs)).sum(dim=1)
+
+    def mode(self) -> Tensor:
+        """Returns (B, D) int64."""
+        parts = torch.split(self.log_probs, list(self.sizes), dim=1)
+        return torch.stack([part.argmax(dim=1) for part in parts], dim=1)
+
+    def uniform_cross_entropy(self) -> Tensor:
+        """Returns (B,), the sum over components of what ``Categorical`` returns."""
+        biases = (
+            [None] * len(self.sizes)
+            if self.bias is None
+            else torch.split(self.bias, list(self.sizes), 1)
+        )
+        parts = zip(torch.split(self.log_probs, list(self.sizes), dim=1), biases, strict=True)
+        return torch.stack([Categorical(*part).uniform_cross_entropy() for part in parts]).sum(0)
+
+
+@lru_cache(maxsize=64)
+def _offsets(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """Returns (D,) int64: where each component's choices begin."""
+    # Not an inference tensor, even if first asked for in inference mode: it is kept.
+    with torch.inference_mode(False):
+        return torch.tensor([0, *accumulate(sizes)][:-1], device=device)
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """D independent normals with a deviation that does not depend on the state.
+
+    Attributes:
+        mean: (B, D).
+        log_std: (D,), within its bounds (``bounded_log_std``).
+    """
+
+    mean: Tensor
+    log_std: Tensor
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Returns (B,) log-densities of actions (B, D) float32, unclipped."""
+        distance = (actions - self.mean) * torch.exp(-self.log_std)
+        constant = self.log_std.sum() + len(self.log_std) * LOG_SQRT_2PI
+        return -0.5 * distance.square().sum(dim=1) - constant
+
+    def entropy(self) -> Tensor:
+        """Returns (B,), ``sum log_std + D (1 + log 2 pi) / 2``, the same in every row."""
+        total = self.log_std.sum() + len(self.log_std) * (0.5 + LOG_SQRT_2PI)
+        return total.expand(len(self.mean))
+
+    def kl_divergence(self, other: "DiagonalGaussian") -> Tensor:
+        """Returns (B,), ``sum log(t / s) + (s^2 + (m - n)^2) / (2 t^2) - 1/2``.
+
+        Here s, m are this one's deviation and mean, t, n the other's (Kullback 1959, 9.1).
+        """
+        scale = torch.exp(-2.0 * other.log_std)
+        moved = (self.mean - other.mean).square() * scale
+        widened = torch.exp(2.0 * self.log_std) * scale
+        change = other.log_std - self.log_std
+        return (change + 0.5 * (widened + moved - 1.0)).sum(dim=1)
+
+    def mode(self) -> Tensor:
+        """Returns (B, D) float32, the mean."""
+        return self.mean
+
+
+def bounded_log_std(log_std: Tensor) -> Tensor:
+    """Returns (D,) within ``LOG_STD_LOW`` and ``LOG_STD_HIGH``.
+
+    The gradient passes unchanged: beyond a bound it must still be able to lead back.
+    """
+    fixed = log_std.detach()
+    return log_std + (fixed.clamp(LOG_STD_LOW, LOG_STD_HIGH) - fixed)

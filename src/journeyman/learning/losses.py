@@ -1,6 +1,6 @@
 """The losses of practice and of imitation: pure, each returning its named parts.
 
-Legend: B samples, N actions.
+Legend: B samples, D components of an action.
 """
 
 from typing import NamedTuple
@@ -8,7 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from journeyman.learning.distributions import entropy, log_prob_of, masked_log_probs
+from journeyman.learning.distributions import (
+    ActionDistribution,
+    Categorical,
+    DiagonalGaussian,
+    MultiCategorical,
+)
 
 
 class SurrogateParts(NamedTuple):
@@ -103,42 +108,50 @@ class ImitationParts(NamedTuple):
     """Scalars over a minibatch of demonstrations.
 
     Attributes:
-        loss: weighted mean cross-entropy, nats.
-        correct: weight-free share of samples whose most probable action is the demonstrated.
+        loss: weighted mean cross-entropy, nats; box: negative log-density of the action.
+        correct: share of samples, whatever their weight, whose most probable action is the
+            demonstrated, in all components; box: 0, there is no such thing.
+        absolute_error: mean over samples and components of |mean - action|; 0 unless box.
     """
 
     loss: Tensor
     correct: Tensor
+    absolute_error: Tensor
 
 
 def imitation_loss(
-    logits: Tensor,
-    bias: Tensor | None,
+    distribution: ActionDistribution,
     actions: Tensor,
     weights: Tensor,
     label_smoothing: float = 0.0,
 ) -> ImitationParts:
-    """Cross-entropy against demonstrated actions.
+    """Negative log-likelihood of demonstrated actions.
 
     Args:
-        logits: (B, N).
-        bias: (B, N) of ``mask_bias``, or None.
-        actions: (B,) int64.
+        distribution: of the policy, over B samples.
+        actions: (B,) or (B, D) int64, or (B, D) float32.
         weights: (B,), how much each sample counts; if all are 0 the loss is 0.
         label_smoothing: probability mass spread evenly over the allowed actions.
+
+    Raises:
+        ValueError: label smoothing is asked for on box actions.
     """
-    log_probs = masked_log_probs(logits, bias)
-    losses = -log_prob_of(log_probs, actions)
+    losses = -distribution.log_prob(actions)
     if label_smoothing > 0.0:
-        if bias is None:
-            spread = -log_probs.mean(dim=1)
-        else:
-            allowed = (bias == 0.0).float()
-            spread = -(log_probs * allowed).sum(dim=1) / allowed.sum(dim=1)
+        if not isinstance(distribution, Categorical | MultiCategorical):
+            raise ValueError("label smoothing needs choices, not continuous actions")
+        spread = distribution.uniform_cross_entropy()
         losses = (1.0 - label_smoothing) * losses + label_smoothing * spread
     loss = (losses * weights).sum() / weights.sum().clamp_min(SMALLEST_WEIGHT)
-    correct = (log_probs.detach().argmax(dim=1) == actions).float().mean()
-    return ImitationParts(loss, correct)
+    with torch.no_grad():
+        mode = distribution.mode()
+        none = torch.zeros_like(loss)
+        if isinstance(distribution, DiagonalGaussian):
+            return ImitationParts(loss, none, (mode - actions).abs().mean())
+        right = mode == actions
+        if right.ndim > 1:
+            right = right.all(dim=1)
+        return ImitationParts(loss, right.float().mean(), none)
 
 
 class PPOParts(NamedTuple):
@@ -151,8 +164,7 @@ class PPOParts(NamedTuple):
 
 
 def ppo_loss(
-    logits: Tensor,
-    bias: Tensor | None,
+    distribution: ActionDistribution,
     values: Tensor,
     *,
     actions: Tensor,
@@ -169,10 +181,9 @@ def ppo_loss(
     """The loss of one minibatch of practice, the demonstrations' term not yet added.
 
     Args:
-        logits: (B, N).
-        bias: (B, N) of ``mask_bias``, or None; it enters log-probabilities and entropy.
+        distribution: of the policy, over B samples, masks included.
         values: (B,).
-        actions: (B,) int64.
+        actions: (B,) or (B, D) int64, or (B, D) float32.
         old_log_probs: (B,) of the network that acted.
         advantages: (B,), normalised.
         returns: (B,) targets of the value.
@@ -183,9 +194,8 @@ def ppo_loss(
         entropy_coef: weight of the entropy bonus.
         critic_only: the total is the value's term alone; the other parts are still measured.
     """
-    log_probs = masked_log_probs(logits, bias)
-    surrogate = clipped_surrogate(log_prob_of(log_probs, actions), old_log_probs, advantages, clip)
-    mean_entropy = entropy(log_probs).mean()
+    surrogate = clipped_surrogate(distribution.log_prob(actions), old_log_probs, advantages, clip)
+    mean_entropy = distribution.entropy().mean()
     value = value_loss(values, returns, old_values, value_clip)
     total = value_coef * value
     if not critic_only:

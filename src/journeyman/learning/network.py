@@ -1,15 +1,25 @@
 """The actor and the critic.
 
-Legend: B samples, F features, N actions, C x h x w the map.
+Legend: B samples, F features, N outputs of the policy, D components of a box action,
+C x h x w the map.
 """
 
 import math
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from journeyman.env.protocol import LaneSpec
+from journeyman.learning.distributions import (
+    ActionDistribution,
+    Categorical,
+    DiagonalGaussian,
+    MultiCategorical,
+    bounded_log_std,
+)
 from journeyman.learning.stack import dense_stack
 from journeyman.settings.policy import PolicySettings
 
@@ -23,9 +33,11 @@ NEAR_CHANNELS, FAR_CHANNELS = 16, 32
 class MapEncoder(nn.Module):
     """Turns the egocentric map (B, C, h, w) uint8 into (B, map_features)."""
 
-    def __init__(self, map_shape: tuple[int, int, int], settings: PolicySettings) -> None:
+    def __init__(
+        self, map_shape: tuple[int, int, int], map_scale: float, settings: PolicySettings
+    ) -> None:
         super().__init__()
-        self.activation = settings.activation
+        self.activation, self.scale = settings.activation, map_scale
         channels, height, width = map_shape
         inputs = channels * height * width
         self.convolves = settings.map_encoder == "conv"
@@ -36,7 +48,7 @@ class MapEncoder(nn.Module):
         self.project = nn.Linear(inputs, settings.map_features)
 
     def forward(self, grid: Tensor) -> Tensor:
-        hidden = grid.float()
+        hidden = grid.float() if self.scale == 1.0 else grid * self.scale
         if self.convolves:
             activate = torch.tanh if self.activation == "tanh" else torch.relu
             hidden = activate(self.far(activate(self.near(hidden))))
@@ -52,7 +64,7 @@ class Body(nn.Module):
         width = len(spec.feature_names)
         self.map_encoder: MapEncoder | None = None
         if spec.map_shape is not None and settings.map_encoder != "none":
-            self.map_encoder = MapEncoder(spec.map_shape, settings)
+            self.map_encoder = MapEncoder(spec.map_shape, spec.map_scale, settings)
             width += settings.map_features
         widths = (width, *settings.hidden_sizes)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
@@ -71,11 +83,17 @@ class Body(nn.Module):
 class ActorCritic(nn.Module):
     """Policy head and value head, on trunks of their own or on a shared one.
 
-    The policy head returns unmasked logits (B, N) of a discrete choice.
+    The policy head's outputs (B, N) are unmasked logits, or the means of a box action, whose
+    log deviations ``log_std (D,)`` are weights of their own.
     """
 
     def __init__(self, spec: LaneSpec, settings: PolicySettings) -> None:
         super().__init__()
+        self.action_kind, self.action_sizes = spec.action_kind, spec.action_sizes
+        self.initial_log_std = settings.initial_log_std
+        self.log_std: nn.Parameter | None = None
+        if spec.action_kind == "box":
+            self.log_std = nn.Parameter(torch.empty(len(spec.action_names)))
         self.actor = Body(spec, settings)
         self.critic = None if settings.share_trunk else Body(spec, settings)
         width = self.actor.width
@@ -93,10 +111,27 @@ class ActorCritic(nn.Module):
         weight: Tensor = self.policy_head.weight
         return weight.device
 
-    def logits(self, features: Tensor, grid: Tensor | None = None) -> Tensor:
+    def outputs(self, features: Tensor, grid: Tensor | None = None) -> Tensor:
         """Returns (B, N) float32 from features (B, F) and the map (B, C, h, w) uint8."""
-        logits: Tensor = self.policy_head(self.actor(features, grid))
-        return logits
+        outputs: Tensor = self.policy_head(self.actor(features, grid))
+        return outputs
+
+    def distribution(self, outputs: Tensor, bias: Tensor | None = None) -> ActionDistribution:
+        """Returns what outputs (B, N) mean.
+
+        Args:
+            outputs: of ``outputs`` or ``forward``.
+            bias: (B, N) of ``mask_bias``, or None; a box action has no mask.
+        """
+        if self.log_std is not None:
+            return DiagonalGaussian(outputs, bounded_log_std(self.log_std))
+        if self.action_kind == "multi_discrete":
+            return MultiCategorical.of(outputs, self.action_sizes, bias)
+        return Categorical.of(outputs, bias)
+
+    def log_std_array(self) -> NDArray[np.float32] | None:
+        """Returns a copy of ``log_std (D,)`` as it is, unbounded; None unless box."""
+        return None if self.log_std is None else self.log_std.detach().cpu().numpy().copy()
 
     def values(self, features: Tensor, grid: Tensor | None = None) -> Tensor:
         """Returns (B,) float32."""
@@ -107,7 +142,7 @@ class ActorCritic(nn.Module):
     def forward(
         self, features: Tensor, grid: Tensor | None = None, *, critic_only: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Returns logits (B, N) and values (B,).
+        """Returns outputs (B, N) and values (B,).
 
         Args:
             features: (B, F) float32, whitened if the policy whitens.
@@ -116,10 +151,10 @@ class ActorCritic(nn.Module):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not critic_only):
             hidden = self.actor(features, grid)
-            logits = self.policy_head(hidden)
+            outputs = self.policy_head(hidden)
         if self.critic is not None:
             hidden = self.critic(features, grid)
-        return logits, self.value_head(hidden).squeeze(1)
+        return outputs, self.value_head(hidden).squeeze(1)
 
 
 def build_network(spec: LaneSpec, settings: PolicySettings) -> ActorCritic:
@@ -134,7 +169,7 @@ def build_network(spec: LaneSpec, settings: PolicySettings) -> ActorCritic:
 
 
 def initialise(network: ActorCritic, generator: torch.Generator) -> None:
-    """Draws orthogonal weights (Saxe et al. 2014) and zero biases.
+    """Draws orthogonal weights (Saxe et al. 2014) and zero biases; deviations as set.
 
     Gains are sqrt(2) in the bodies, 0.01 for the policy head, so that an untrained policy is
     close to uniform, and 1 for the value head. Every draw comes from ``generator``.
@@ -142,7 +177,9 @@ def initialise(network: ActorCritic, generator: torch.Generator) -> None:
     gains = {"policy_head.weight": POLICY_HEAD_GAIN, "value_head.weight": VALUE_HEAD_GAIN}
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if parameter.ndim == 1:
+            if parameter is network.log_std:
+                parameter.fill_(network.initial_log_std)
+            elif parameter.ndim == 1:
                 parameter.zero_()
             else:
                 gain = gains.get(name, HIDDEN_GAIN)

@@ -1,6 +1,6 @@
 """Networks to and from checkpoints, and the player made of one.
 
-Legend: L lanes, F features, N actions.
+Legend: L lanes, F features, N outputs of the policy.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,8 @@ from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 from journeyman.learning.network import ActorCritic, build_network, initialise
 from journeyman.learning.tensors import as_tensor
-from journeyman.policies.numpy_actor_critic import (
-    Whitening,
-    check_observation,
-    decide,
-    stored_spec,
-)
+from journeyman.policies.actions import choose
+from journeyman.policies.numpy_actor_critic import Whitening, check_observation, stored_spec
 from journeyman.policies.protocol import Observation, PolicyStep
 from journeyman.seeding import SeedPlan
 from journeyman.settings.policy import PolicySettings
@@ -123,14 +119,23 @@ class TorchPolicy:
     def act(
         self, obs: Observation, rng: np.random.Generator, *, deterministic: bool = False
     ) -> PolicyStep:
-        """Chooses an action for each lane; one uniform a lane is drawn unless deterministic."""
-        logits, values = self.evaluate(obs)
+        """Chooses an action for each lane, by ``policies.actions.choose``."""
+        outputs, values = self.evaluate(obs)
         mask = obs["action_mask"] if self.lane_spec.has_action_mask else None
-        actions, log_probs = decide(logits, mask, rng, deterministic=deterministic)
+        actions, log_probs = choose(
+            self.lane_spec,
+            outputs,
+            self._network.log_std_array(),
+            mask,
+            rng,
+            deterministic=deterministic,
+        )
         return PolicyStep(actions, log_probs, values)
 
     def evaluate(self, obs: Observation) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns unmasked logits (L, N) and values (L,), float32.
+        """Returns the outputs (L, N) and values (L,), float32.
+
+        The outputs are unmasked logits, or the means of a box action.
 
         Raises:
             UserError: if the observation has other shapes than the policy was built for.
@@ -142,8 +147,8 @@ class TorchPolicy:
         device = self._network.device
         grid = as_tensor(obs["map"], device) if self._network.needs_map else None
         with torch.inference_mode():
-            logits, values = self._network(as_tensor(features, device), grid)
-        return logits.cpu().numpy(), values.cpu().numpy()
+            outputs, values = self._network(as_tensor(features, device), grid)
+        return outputs.cpu().numpy(), values.cpu().numpy()
 
 
 def policy_from_checkpoint(

@@ -17,7 +17,7 @@ from journeyman.errors import TrainingError
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import Normalizer
 from journeyman.learning.tensors import as_tensor
-from journeyman.policies.numpy_actor_critic import decide
+from journeyman.policies.actions import choose
 from journeyman.policies.protocol import Observation
 
 WATCHED_FEATURES = ("rivalry_max", "rivalry_avoid_count")
@@ -35,7 +35,7 @@ class Rollout:
         features: (T, L, F) float32 as the network saw them (whitened, if it whitens).
         grid: (T, L, C, h, w) uint8, or None where the network reads no map.
         mask: (T, L, N) bool, or None.
-        actions: (T, L) int64.
+        actions: (T, L) int64, (T, L, D) int64 or (T, L, D) float32, box ones not clipped.
         log_probs: (T, L) float32 of the network that acted.
         rewards: (T, L) float32 as they are learned from (scaled, if they are scaled).
         terminated: (T, L) bool.
@@ -53,7 +53,7 @@ class Rollout:
     features: NDArray[np.float32]
     grid: NDArray[np.uint8] | None
     mask: NDArray[np.bool_] | None
-    actions: NDArray[np.int64]
+    actions: NDArray[Any]
     log_probs: NDArray[np.float32]
     rewards: NDArray[np.float32]
     terminated: NDArray[np.bool_]
@@ -90,7 +90,7 @@ class Collector:
         self._mask = None
         if spec.has_action_mask:
             self._mask = np.empty((*shape, len(spec.action_names)), np.bool_)
-        self._actions = np.empty(shape, np.int64)
+        self._actions = np.empty((*shape, *spec.action_shape), spec.action_dtype)
         self._log_probs = np.empty(shape, np.float32)
         self._rewards = np.empty(shape, np.float32)
         self._terminated = np.empty(shape, np.bool_)
@@ -123,7 +123,7 @@ class Collector:
         """Plays T steps with the network as it is, then values every state.
 
         Args:
-            rng: source of the policy's choices, one uniform a lane and step.
+            rng: source of the policy's choices.
 
         Raises:
             TrainingError: if a feature, reward or log-probability is not finite.
@@ -195,10 +195,15 @@ class Collector:
         device = self._network.device
         grid = None if self._grid is None else as_tensor(self._grid[t], device)
         with torch.inference_mode():
-            logits = self._network.logits(as_tensor(self._features[t], device), grid)
+            outputs = self._network.outputs(as_tensor(self._features[t], device), grid)
         mask = None if self._mask is None else self._mask[t]
-        self._actions[t], self._log_probs[t] = decide(
-            logits.cpu().numpy(), mask, rng, deterministic=False
+        self._actions[t], self._log_probs[t] = choose(
+            self._env.lane_spec,
+            outputs.cpu().numpy(),
+            self._network.log_std_array(),
+            mask,
+            rng,
+            deterministic=False,
         )
 
     def _count_episodes(

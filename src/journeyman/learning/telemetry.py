@@ -57,7 +57,7 @@ class UpdateClock:
         seconds = self.collect_seconds + self.update_seconds
         return {
             "epoch_duration_sec": seconds,
-            "env_steps_per_sec": rollout.actions.size / seconds,
+            "env_steps_per_sec": rollout.log_probs.size / seconds,
             "update_samples_per_sec": figures.samples / figures.seconds,
         }
 
@@ -78,7 +78,7 @@ def update_metrics(
     column = figures.column
     entropies, norms, kls = column("entropy"), column("grad_norm"), column("kl_divergence")
     metrics: dict[str, MetricValue] = {
-        "transitions": rollout.actions.size,
+        "transitions": rollout.log_probs.size,
         **{
             name: float(column(name).mean())
             for name in ("loss_policy", "loss_value", "loss_entropy", "loss_total")

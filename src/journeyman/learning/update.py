@@ -74,7 +74,7 @@ class PracticeBatch:
         features: (B, F) float32.
         grid: (B, C, h, w) uint8, or None.
         bias: (B, N) float32 of ``mask_bias``, or None.
-        actions: (B,) int64.
+        actions: (B,) or (B, D) int64, or (B, D) float32.
         columns: (4, B) float32: log-probabilities and values of the network that acted,
             advantages, returns.
     """
@@ -88,7 +88,7 @@ class PracticeBatch:
     @classmethod
     def of(cls, rollout: Rollout, advantages: Advantages, device: torch.device) -> "PracticeBatch":
         """Flattens a rollout; on the CPU without copying what is large."""
-        size = rollout.actions.size
+        size = rollout.log_probs.size
         columns = np.stack(
             [rollout.log_probs, rollout.values, advantages.advantages, advantages.returns]
         )
@@ -97,7 +97,7 @@ class PracticeBatch:
             features=as_tensor(rollout.features.reshape(size, -1), device),
             grid=None if grid is None else as_tensor(grid.reshape(size, *grid.shape[2:]), device),
             bias=None if mask is None else mask_bias(as_tensor(mask.reshape(size, -1), device)),
-            actions=as_tensor(rollout.actions.reshape(size), device),
+            actions=as_tensor(rollout.actions.reshape(size, *rollout.actions.shape[2:]), device),
             columns=as_tensor(columns.reshape(4, size), device),
         )
 
@@ -235,10 +235,9 @@ def _step(
         raw_advantages, apply=settings.normalize_advantages == "minibatch"
     )
     critic_only = coefficients.critic_only
-    logits, values = network(minibatch.features, minibatch.grid, critic_only=critic_only)
+    outputs, values = network(minibatch.features, minibatch.grid, critic_only=critic_only)
     parts = ppo_loss(
-        logits,
-        minibatch.bias,
+        network.distribution(outputs, minibatch.bias),
         values,
         actions=minibatch.actions,
         old_log_probs=old_log_probs,
@@ -253,8 +252,9 @@ def _step(
     )
     total, imitation = parts.total, torch.zeros_like(parts.total)
     if shown is not None:
-        shown_logits = network.logits(shown.features, shown.grid)
-        imitation = imitation_loss(shown_logits, shown.bias, shown.actions, shown.weights).loss
+        shown_outputs = network.outputs(shown.features, shown.grid)
+        imitated = network.distribution(shown_outputs, shown.bias)
+        imitation = imitation_loss(imitated, shown.actions, shown.weights).loss
         total = total + coefficients.bc_weight * imitation
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)

@@ -1,6 +1,6 @@
 """The trained policy, played without torch from the same arrays.
 
-Legend: L lanes, F features, N actions, H hidden units, C x h x w the map.
+Legend: L lanes, F features, N outputs, H hidden units, C x h x w the map.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from journeyman.checkpoint import Checkpoint
 from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
+from journeyman.policies.actions import choose
 from journeyman.policies.protocol import Observation, PolicyStep, unknown
 from journeyman.settings.policy import PolicySettings
 
 Array = NDArray[np.float32]
-
-FORBIDDEN = np.float32(-1e9)
-"""Added to the logit of a masked action; its probability is then exactly 0 in float32."""
 
 WHITENING_CLIP = 10.0
 """Whitened features are kept within this many deviations."""
@@ -65,55 +63,6 @@ class Whitening:
         return whitened
 
 
-def masked_log_softmax(logits: Array, mask: NDArray[np.bool_] | None) -> Array:
-    """Returns log-probabilities (L, N) float32; masked actions have probability 0.
-
-    Args:
-        logits: (L, N) float32.
-        mask: (L, N) bool, True where allowed, or None.
-    """
-    if mask is not None:
-        logits = np.where(mask, logits, logits + FORBIDDEN)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    normaliser: Array = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    log_probs: Array = shifted - normaliser
-    return log_probs
-
-
-def sample_actions(log_probs: Array, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Draws an action for each lane by inverting its cumulative distribution.
-
-    Args:
-        log_probs: (L, N) float32.
-        uniforms: (L,) float64 in [0, 1).
-
-    Returns:
-        (L,) int64; an action of probability 0 is never drawn.
-    """
-    cumulative = np.cumsum(np.exp(log_probs, dtype=np.float64), axis=1)
-    total = cumulative[:, -1]
-    # u * total may round up to total, past the last action of positive probability.
-    threshold = np.minimum(uniforms * total, np.nextafter(total, 0.0))
-    actions: NDArray[np.int64] = (cumulative <= threshold[:, None]).sum(axis=1, dtype=np.int64)
-    return actions
-
-
-def decide(
-    logits: Array,
-    mask: NDArray[np.bool_] | None,
-    rng: np.random.Generator,
-    *,
-    deterministic: bool,
-) -> tuple[NDArray[np.int64], Array]:
-    """Returns actions (L,) int64 and their log-probabilities (L,) float32."""
-    log_probs = masked_log_softmax(logits, mask)
-    if deterministic:
-        actions = log_probs.argmax(axis=1)
-    else:
-        actions = sample_actions(log_probs, rng.random(len(log_probs)))
-    return actions, log_probs[np.arange(len(actions)), actions]
-
-
 def stored_spec(checkpoint: Checkpoint) -> tuple[LaneSpec, PolicySettings]:
     """Returns what a checkpoint's policy sees and does, and how its network is built.
 
@@ -146,7 +95,7 @@ def check_observation(obs: Observation, spec: LaneSpec, *, needs_map: bool) -> N
 
 
 class NumpyActorCritic:
-    """Satisfies ``policies.protocol.Policy``; logits equal the torch network's within 1e-5.
+    """Satisfies ``policies.protocol.Policy``; outputs equal the torch network's within 1e-6.
 
     Attributes:
         label: name in results.
@@ -194,27 +143,32 @@ class NumpyActorCritic:
     def act(
         self, obs: Observation, rng: np.random.Generator, *, deterministic: bool = False
     ) -> PolicyStep:
-        """Chooses an action for each lane; one uniform a lane is drawn unless deterministic."""
+        """Chooses an action for each lane, by ``policies.actions.choose``."""
         if self._with_values:
-            logits, values = self.evaluate(obs)
+            outputs, values = self.evaluate(obs)
         else:
-            logits, values = self._logits(obs)[0], unknown(len(obs["features"]))
+            outputs, values = self._outputs(obs)[0], unknown(len(obs["features"]))
         mask = obs["action_mask"] if self.lane_spec.has_action_mask else None
-        actions, log_probs = decide(logits, mask, rng, deterministic=deterministic)
+        log_std = self._weights.get("log_std")
+        actions, log_probs = choose(
+            self.lane_spec, outputs, log_std, mask, rng, deterministic=deterministic
+        )
         return PolicyStep(actions, log_probs, values)
 
     def evaluate(self, obs: Observation) -> tuple[Array, Array]:
-        """Returns unmasked logits (L, N) and values (L,), float32.
+        """Returns the outputs (L, N) and values (L,), float32.
+
+        The outputs are unmasked logits, or the means of a box action.
 
         Raises:
             UserError: if the observation has other shapes than the policy was built for.
         """
-        logits, features, actor = self._logits(obs)
+        outputs, features, actor = self._outputs(obs)
         critic = actor if self._settings.share_trunk else self._body("critic", features, obs)
-        return logits, self._linear("value_head", critic)[:, 0]
+        return outputs, self._linear("value_head", critic)[:, 0]
 
-    def _logits(self, obs: Observation) -> tuple[Array, Array, Array]:
-        """Returns logits, the features as the network sees them, and the actor's body."""
+    def _outputs(self, obs: Observation) -> tuple[Array, Array, Array]:
+        """Returns the outputs, the features as the network sees them, and the actor's body."""
         check_observation(obs, self.lane_spec, needs_map=self._needs_map)
         features = obs["features"]
         if self._whitening is not None:
@@ -241,7 +195,10 @@ class NumpyActorCritic:
         return hidden
 
     def _encode_map(self, name: str, raw_map: NDArray[np.uint8]) -> Array:
+        scale = np.float32(self.lane_spec.map_scale)
         grid = raw_map.astype(np.float32)
+        if scale != 1.0:
+            grid *= scale
         if self._settings.map_encoder == "conv":
             grid = self._convolve(f"{name}.map_encoder.near", grid, stride=1)
             grid = self._convolve(f"{name}.map_encoder.far", grid, stride=2)

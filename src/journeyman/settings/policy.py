@@ -22,3 +22,5 @@ class PolicySettings(Section):
     """How the egocentric map enters: flattened, through a small convolution, or not at all."""
     map_features: int = Field(ge=1, le=4096)
     """Outputs of the map encoder."""
+    initial_log_std: float = Field(default=0.0, ge=-5.0, le=2.0)
+    """Log of the deviation a policy of continuous actions starts with, in [-5, 2]."""

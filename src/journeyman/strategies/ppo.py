@@ -115,8 +115,8 @@ def _practise(stage: _Stage, env: LaneEnv) -> StageOutcome:
         try:
             rollout = practice.collector.collect(seeds["act"])
             clock.collected()
-            counters["env_steps"] += rollout.actions.size
-            course.transitions += rollout.actions.size
+            counters["env_steps"] += rollout.log_probs.size
+            course.transitions += rollout.log_probs.size
             advantages = _advantages(rollout, settings)
             figures = optimise(
                 practice.network,
@@ -255,7 +255,7 @@ def _emit(
 ) -> None:
     step = int(metrics["steps"])
     context.emit("ppo", metrics, step)
-    reward_terms = (rollout.reward_terms / rollout.actions.size).tolist()
+    reward_terms = (rollout.reward_terms / rollout.log_probs.size).tolist()
     context.emit("reward", dict(zip(env.reward_term_names, reward_terms, strict=True)), step)
     context.emit(
         "optimisation",
