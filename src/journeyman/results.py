@@ -50,11 +50,14 @@ class EvaluationResult(Result):
     return_iqm: float
     """Interquartile mean of the episode returns."""
     episode_length_mean: float
-    """Steps an episode."""
+    """Steps an episode in which anyone acted."""
     rates: dict[str, float]
     """Event name -> count per 1000 agent-ticks (sums, for events that carry a magnitude)."""
     activity_shares: dict[str, float]
-    """Action name -> share of all actions chosen."""
+    """Action name -> share of all actions chosen; of multi-discrete actions, the share in its
+    component; empty where actions are continuous."""
+    action_means: dict[str, float] = {}
+    """Component of a continuous action -> its mean, before the environment clips it."""
     reward_terms: dict[str, float]
     """Reward term -> mean over agents and episodes of its sum over an episode."""
     duration_sec: float

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from journeyman.env.protocol import LaneSpec
 from journeyman.errors import TrainingError
 from journeyman.policies.protocol import PolicyStep, unknown
 from journeyman.results import EvaluationResult
@@ -63,6 +64,71 @@ class BrokenEnv(UnequalEnv):
             broken[self.lane] = np.nan
         self.steps += 1
         return obs, rewards, terminated, truncated, info
+
+
+class LeavingEnv(SignalEnv):
+    """Its last agent leaves after three steps of each episode and is idle until the next."""
+
+    def step(self, actions: np.ndarray) -> tuple[Any, ...]:
+        gone = np.zeros(self.num_envs, np.bool_)
+        gone[self.agents - 1 :: self.agents] = self._tick >= 3
+        obs, rewards, terminated, truncated, info = super().step(actions)
+        rewards[gone] = 0.0
+        if gone.any():
+            info["idle"] = gone
+        return obs, rewards, terminated, truncated, info
+
+
+class WalkEnv:
+    """Three steps a world whose reward is the sum of what was done; counts no events."""
+
+    event_names = ()
+    reward_term_names = ()
+
+    def __init__(self, worlds: int, **action_space: Any) -> None:
+        self.num_envs = self.num_worlds = worlds
+        self.lane_spec = LaneSpec(env_id="test/walk", feature_names=("step",), **action_space)
+        self.done = 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, ...]:
+        self.done = 0
+        return {"features": np.zeros((self.num_envs, 1), np.float32)}, {}
+
+    def set_social_stage(self, stage: str) -> None:
+        pass
+
+    def step(self, actions: np.ndarray) -> tuple[Any, ...]:
+        assert actions.shape == (self.num_envs, *self.lane_spec.action_shape)
+        self.done += 1
+        over = np.full(self.num_envs, self.done % 3 == 0)
+        info = {
+            "world_over": over,
+            "events": np.zeros((self.num_envs, 0), np.float32),
+            "reward_terms": np.zeros((self.num_envs, 0), np.float32),
+        }
+        rewards = actions.reshape(self.num_envs, -1).sum(axis=1).astype(np.float32)
+        obs = {"features": np.full((self.num_envs, 1), self.done, np.float32)}
+        return obs, rewards, over, np.zeros_like(over), info
+
+
+class Reciting:
+    """Plays given actions, one row a step, the same in every lane."""
+
+    label = "reciting"
+
+    def __init__(self, rows: list[list[float]], dtype: type) -> None:
+        self.rows, self.dtype = rows, dtype
+
+    def act(
+        self,
+        obs: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+        *,
+        deterministic: bool = False,
+    ) -> PolicyStep:
+        row = np.array(self.rows[int(obs["features"][0, 0]) % len(self.rows)], self.dtype)
+        lanes = len(obs["features"])
+        return PolicyStep(np.tile(row, (lanes, 1)), unknown(lanes), unknown(lanes))
 
 
 def play(
@@ -142,6 +208,63 @@ def test_steps_after_a_worlds_end_are_not_counted() -> None:
     assert result.rates == {"right": 1000.0, "wrong": 0.0}
     assert sum(result.activity_shares.values()) == pytest.approx(1.0)
     assert result.reward_terms["answer"] == pytest.approx(16 / 3)
+
+
+def test_idle_steps_count_nowhere() -> None:
+    # Two agents in worlds of 10 steps; the second is there for 3. Both answer every step they
+    # have a choice in (no forced ones): returns (10 + 3) / 2, of 13 agent-ticks 13 right.
+    result = play(LeavingEnv(num_worlds=6, agents=2, length=10, forced=0.0))
+    assert result.episode_returns == (6.5,) * 6
+    assert result.episode_length_mean == 10.0
+    assert result.rates == {"right": 1000.0, "wrong": 0.0}
+    assert sum(result.activity_shares.values()) == pytest.approx(1.0)
+    assert result.reward_terms["answer"] == 6.5
+
+
+def test_an_episodes_length_counts_the_steps_in_which_anyone_acts() -> None:
+    # The only agent leaves after 3 of 10 steps.
+    result = play(LeavingEnv(num_worlds=6, agents=1, length=10, forced=0.0))
+    assert (result.episode_length_mean, result.episode_return.mean) == (3.0, 3.0)
+
+
+def test_a_broken_number_of_an_idle_lane_does_not_matter() -> None:
+    class Broken(LeavingEnv):
+        def step(self, actions: np.ndarray) -> tuple[Any, ...]:
+            outcome = super().step(actions)
+            if "idle" in outcome[4]:
+                outcome[4]["events"][outcome[4]["idle"]] = np.nan
+            return outcome
+
+    assert play(Broken(num_worlds=6, length=10, forced=0.0)).episode_returns == (6.5,) * 6
+
+
+def test_shares_of_multi_discrete_actions_are_per_component() -> None:
+    # Component one is 0, 1, 1 in the three steps, component two is 2, 2, 0.
+    env: Any = WalkEnv(
+        2,
+        action_kind="multi_discrete",
+        action_sizes=(2, 3),
+        action_names=("legs_0", "legs_1", "arms_0", "arms_1", "arms_2"),
+    )
+    result = play(env, Reciting([[0, 2], [1, 2], [1, 0]], np.int64), seeds=(1, 2))
+    thirds = {"legs_0": 1, "legs_1": 2, "arms_0": 1, "arms_1": 0, "arms_2": 2}
+    assert result.activity_shares == pytest.approx({k: v / 3 for k, v in thirds.items()})
+    assert (result.rates, result.reward_terms, result.action_means) == ({}, {}, {})
+    assert result.episode_returns == (6.0, 6.0)  # 2 + 3 + 1
+
+
+def test_continuous_actions_have_means_instead_of_shares() -> None:
+    env: Any = WalkEnv(
+        2,
+        action_kind="box",
+        action_low=(-1.0, -1.0),
+        action_high=(1.0, 1.0),
+        action_names=("left", "right"),
+    )
+    result = play(env, Reciting([[0.5, -1.0], [0.25, 0.0], [0.0, 0.25]], np.float32), seeds=(1, 2))
+    assert result.activity_shares == {}
+    assert result.action_means == {"left": 0.25, "right": -0.25}
+    assert result.episode_returns == (0.0, 0.0)
 
 
 def test_rates_are_per_agent_tick_that_counts() -> None:

@@ -1,12 +1,12 @@
 """Playing a policy to measure it: one world a seed, all worlds at once, each to its own end.
 
 Legend: W worlds, L lanes (L = W * A agents, lane = w * A + a), N actions, E event kinds,
-R reward terms.
+R reward terms, D components of an action.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,29 +57,45 @@ def evaluation_seeds(generator_seed: int, episodes: int) -> tuple[int, ...]:
 
 
 class _Tally:
-    """What the worlds have added up to so far; worlds that are over add nothing more."""
+    """What the worlds have added up to so far; worlds that are over add nothing more.
+
+    Nor do idle steps: whoever's step was none did nothing and was not there.
+    """
 
     def __init__(self, env: LaneEnv) -> None:
-        lanes = env.num_envs
+        lanes, spec = env.num_envs, env.lane_spec
         self.agents = lanes // env.num_worlds
         self.playing_W = np.ones(env.num_worlds, np.bool_)
         self.length_W = np.zeros(env.num_worlds, np.int64)
+        self.agent_ticks = 0
         self.return_L = np.zeros(lanes, np.float64)
         self.events_LE = np.zeros((lanes, len(env.event_names)), np.float64)
         self.terms_LR = np.zeros((lanes, len(env.reward_term_names)), np.float64)
-        self.actions_N = np.zeros(len(env.lane_spec.action_names), np.int64)
+        self.kind = spec.action_kind
+        sizes = spec.action_sizes or (len(spec.action_names),)
+        # Where the choices of each component begin among all of them; of one component, 0.
+        self.first_choice_D = np.cumsum([0, *sizes[:-1]])
+        self.actions_N = np.zeros(len(spec.action_names), np.float64)
 
-    def add(
-        self, actions_L: NDArray[np.int64], rewards_L: NDArray[np.float32], info: StepInfo
-    ) -> None:
-        """Adds one step of the worlds that are playing; the step that ends a world counts."""
+    def acting(self, info: StepInfo) -> NDArray[np.bool_]:
+        """Returns (L,) bool: lanes of worlds that are playing whose step was not idle."""
         playing_L = np.repeat(self.playing_W, self.agents)
-        playing_L1 = playing_L[:, np.newaxis]
-        np.add(self.return_L, rewards_L, out=self.return_L, where=playing_L)
-        np.add(self.events_LE, info["events"], out=self.events_LE, where=playing_L1)
-        np.add(self.terms_LR, info["reward_terms"], out=self.terms_LR, where=playing_L1)
-        self.actions_N += np.bincount(actions_L[playing_L], minlength=len(self.actions_N))
-        self.length_W += self.playing_W
+        return playing_L & ~info["idle"] if "idle" in info else playing_L
+
+    def add(self, actions: NDArray[Any], rewards_L: NDArray[np.float32], info: StepInfo) -> None:
+        """Adds one step of the worlds that are playing; the step that ends a world counts."""
+        acting_L = self.acting(info)
+        acting_L1 = acting_L[:, np.newaxis]
+        np.add(self.return_L, rewards_L, out=self.return_L, where=acting_L)
+        np.add(self.events_LE, info["events"], out=self.events_LE, where=acting_L1)
+        np.add(self.terms_LR, info["reward_terms"], out=self.terms_LR, where=acting_L1)
+        if self.kind == "box":
+            self.actions_N += actions[acting_L].sum(axis=0, dtype=np.float64)
+        else:
+            chosen = actions[acting_L].reshape(-1, len(self.first_choice_D)) + self.first_choice_D
+            self.actions_N += np.bincount(chosen.ravel(), minlength=len(self.actions_N))
+        self.agent_ticks += int(acting_L.sum())
+        self.length_W += acting_L.reshape(len(self.playing_W), self.agents).any(axis=1)
         self.playing_W &= ~info["world_over"]
 
 
@@ -96,8 +112,9 @@ def evaluate(
     """Plays a policy in one world a seed until every world's first episode is over.
 
     A world's episode return is the mean over its agents of the rewards summed until the world
-    is over; a lane that terminates on the way goes on. Given a deterministic policy it depends
-    on the world's seed alone, not on the worlds played beside it.
+    is over; a lane that terminates on the way goes on, or is idle until then. Given a
+    deterministic policy it depends on the world's seed alone, not on the worlds played beside
+    it.
 
     Args:
         env: has one world a seed; it is reset.
@@ -120,10 +137,10 @@ def evaluate(
     tally = _Tally(env)
     step = 0
     while tally.playing_W.any():
-        actions_L = policy.act(obs, rng, deterministic=settings.deterministic).actions
-        obs, rewards_L, _, _, info = env.step(actions_L)
+        actions = policy.act(obs, rng, deterministic=settings.deterministic).actions
+        obs, rewards_L, _, _, info = env.step(actions)
         _refuse_non_finite(env, step, tally, rewards_L, info)
-        tally.add(actions_L, rewards_L, info)
+        tally.add(actions, rewards_L, info)
         step += 1
         if progress is not None:
             progress(env.num_worlds - int(tally.playing_W.sum()), env.num_worlds)
@@ -143,7 +160,7 @@ def _refuse_non_finite(
         if finite.all():
             continue
         broken_L = ~finite if finite.ndim == 1 else ~finite.all(axis=1)
-        broken_L &= np.repeat(tally.playing_W, tally.agents)
+        broken_L &= tally.acting(info)
         if broken_L.any():
             raise TrainingError(
                 f"{env.lane_spec.env_id}: {name} is not finite in lane "
@@ -162,9 +179,11 @@ def _result(
     began: float,
 ) -> EvaluationResult:
     returns_W = tally.return_L.reshape(env.num_worlds, tally.agents).mean(axis=1)
-    agent_ticks = int(tally.length_W.sum()) * tally.agents
-    rates_E = 1000.0 * tally.events_LE.sum(axis=0) / agent_ticks
-    shares_N = tally.actions_N / agent_ticks
+    rates_E = 1000.0 * tally.events_LE.sum(axis=0) / tally.agent_ticks
+    per_choice = dict(
+        zip(env.lane_spec.action_names, (tally.actions_N / tally.agent_ticks).tolist(), strict=True)
+    )
+    continuous = tally.kind == "box"
     terms_R = tally.terms_LR.mean(axis=0)
     return EvaluationResult(
         policy=policy.label,
@@ -181,7 +200,8 @@ def _result(
         return_iqm=interquartile_mean(returns_W),
         episode_length_mean=float(tally.length_W.mean()),
         rates=dict(zip(env.event_names, rates_E.tolist(), strict=True)),
-        activity_shares=dict(zip(env.lane_spec.action_names, shares_N.tolist(), strict=True)),
+        activity_shares={} if continuous else per_choice,
+        action_means=per_choice if continuous else {},
         reward_terms=dict(zip(env.reward_term_names, terms_R.tolist(), strict=True)),
         duration_sec=time.monotonic() - began,
     )
