@@ -2,7 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from journeyman.env.protocol import LaneSpec
 from journeyman.policies.random import RandomPolicy
 from support.signal_env import SignalEnv
 
@@ -63,3 +65,57 @@ def test_a_lane_without_any_action_is_named(policy: RandomPolicy) -> None:
 def test_it_says_what_it_is(policy: RandomPolicy) -> None:
     assert policy.label == "random"
     assert policy.is_stub is True
+
+
+def test_each_component_of_a_multi_discrete_action_is_uniform_over_what_is_allowed() -> None:
+    spec = LaneSpec(
+        env_id="test",
+        feature_names=("x", "y"),
+        action_names=("left", "right", "a", "b", "c"),
+        action_kind="multi_discrete",
+        action_sizes=(2, 3),
+        has_action_mask=True,
+    )
+    lanes = 6000
+    player = RandomPolicy(spec)
+    step = player.act(observe([[True, True, True, False, True]] * lanes), np.random.default_rng(0))
+    assert step.actions.shape == (lanes, 2)
+    assert step.actions.dtype == np.int64
+    # 6000 lanes over the four pairs that are allowed: 1500 expected each, deviation
+    # sqrt(6000 * 1/4 * 3/4) = 33.5, five of them 168
+    pairs = np.bincount(3 * step.actions[:, 0] + step.actions[:, 1], minlength=6)
+    assert pairs[[1, 4]].tolist() == [0, 0]
+    assert np.abs(pairs[[0, 2, 3, 5]] - 1500).max() < 168
+    assert step.log_probs == pytest.approx(math.log(1 / 2) + math.log(1 / 2), abs=1e-6)
+    free = player.act(observe(None, lanes=9), np.random.default_rng(0))
+    assert free.log_probs == pytest.approx(math.log(1 / 2) + math.log(1 / 3), abs=1e-6)
+    closed = observe([[True, True, True, True, True], [True, True, False, False, False]])
+    with pytest.raises(ValueError, match="lane 1: the mask allows no action"):
+        player.act(closed, np.random.default_rng(0))
+
+
+def test_a_box_action_follows_the_density_it_names() -> None:
+    # bounded on both sides, below, above, not at all, and unable to vary
+    inf = math.inf
+    spec = LaneSpec(
+        env_id="test",
+        feature_names=("x", "y"),
+        action_names=("u", "v", "w", "z", "fixed"),
+        action_kind="box",
+        action_low=(-1.0, 2.0, -inf, -inf, 0.5),
+        action_high=(3.0, inf, -1.0, inf, 0.5),
+    )
+    step = RandomPolicy(spec).act(observe(None, lanes=4000), np.random.default_rng(0))
+    assert step.actions.dtype == np.float32
+    assert (step.actions[:, 4] == 0.5).all()
+    drawn = [
+        stats.uniform(-1.0, 4.0),
+        stats.expon(2.0),
+        stats.expon(1.0),  # of the negated component
+        stats.norm(),
+    ]
+    columns = step.actions[:, :4].T * [[1.0], [1.0], [-1.0], [1.0]]
+    for law, column in zip(drawn, columns, strict=True):
+        assert stats.kstest(column, law.cdf).pvalue > 1e-3
+    expected = sum(law.logpdf(column) for law, column in zip(drawn, columns, strict=True))
+    np.testing.assert_allclose(step.log_probs, expected, atol=1e-5)
