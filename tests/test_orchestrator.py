@@ -10,10 +10,12 @@ from journeyman.checkpoint import load_checkpoint
 from journeyman.composition import compose_settings
 from journeyman.errors import TrainingError, UserError
 from journeyman.orchestrator import Orchestrator
+from journeyman.preflight import preflight
 from journeyman.results import AnnealSummary, TrainingSummary
 from journeyman.session import run_name
 from journeyman.settings.root import Settings
 from support.commands import TINY, mlflow_client
+from support.trajectories import reads_of, write_manifest
 
 
 def settings(tmp_path: Path, *more: str) -> Settings:
@@ -89,6 +91,25 @@ def test_a_captured_rollout_is_saved_and_replayed(tmp_path: Path) -> None:
         orchestrator.capture_rollout(ticks=0)
     with pytest.raises(UserError, match="worlds"):
         orchestrator.capture_rollout(ticks=5, worlds=0)
+
+
+def test_a_manifest_is_read_once_from_the_check_to_the_end_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_manifest(tmp_path, 2)
+    read = reads_of(monkeypatch)
+    replaying = compose_settings(
+        [
+            "strategy=replay",
+            "dataset=manifest",
+            f"dataset.manifest={manifest}",
+            "tracking=none",
+            f"outputs={tmp_path}/outputs",
+        ]
+    )
+    preflight([replaying])  # the command line checks first, then the orchestrator, then it runs
+    Orchestrator(replaying).run()
+    assert read == ["s0.npz", "s1.npz"]
 
 
 def test_the_random_policy_is_warned_about(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from journeyman.data.storage import save_trajectory
 from journeyman.errors import UserError
 from journeyman.policies.random import RandomPolicy
 from journeyman.results import ReplaySummary
@@ -20,7 +21,14 @@ from journeyman.services.dataset import (
 from journeyman.services.rollout import Capture, capture_rollout, save_capture
 from journeyman.settings.dataset import BatchingSettings, ManifestDatasetSettings
 from support.signal_env import SignalEnv
-from support.trajectories import make_arrays, make_sidecar, write_manifest, write_raw
+from support.trajectories import (
+    make_arrays,
+    make_sidecar,
+    make_trajectory,
+    reads_of,
+    write_manifest,
+    write_raw,
+)
 
 
 def batching(**changes) -> BatchingSettings:
@@ -91,6 +99,40 @@ def test_every_bad_file_is_named_before_anything_is_trained(tmp_path: Path) -> N
     with pytest.raises(UserError) as again:
         build_replay_dataset(settings(path, streaming=True))
     assert again.value.problems == caught.value.problems
+
+
+@pytest.mark.parametrize("load", [load_demonstrations, build_replay_dataset])
+def test_files_that_did_not_change_are_not_read_again(
+    load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = reads_of(monkeypatch)
+    path = write_manifest(tmp_path, 2)
+    first = load(settings(path))
+    assert read == ["s0.npz", "s1.npz"]
+    assert load(settings(path)) is first
+    assert read == ["s0.npz", "s1.npz"]
+    # One step more in the second: every file is read again, and the new step is there.
+    save_trajectory(make_trajectory(5, seed=1, group="world_0"), tmp_path / "s1")
+    path.write_text(json.dumps(["s0.npz", "s1.npz"]))
+    changed = load(settings(path))
+    assert read == ["s0.npz", "s1.npz"] * 2
+    assert (first.digest != changed.digest, load(settings(path)) is changed) == (True, True)
+    # A sidecar counts too: here the groups of the trajectories hang on it.
+    sidecar = tmp_path / "s0.json"
+    sidecar.write_text(sidecar.read_text().replace("world_0", "world_7"))
+    assert load(settings(path)) is not changed
+    assert read == ["s0.npz", "s1.npz"] * 3
+
+
+def test_a_failed_load_is_not_remembered(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, 2)
+    whole = (tmp_path / "s1.npz").read_bytes()
+    (tmp_path / "s1.npz").write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"s1\.npz"):
+            load_demonstrations(settings(path))
+    (tmp_path / "s1.npz").write_bytes(whole)
+    assert len(load_demonstrations(settings(path))) == 3 + 4
 
 
 def test_a_missing_manifest() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from journeyman.data import manifest
 from journeyman.data.storage import save_trajectory
 from journeyman.data.trajectory import Trajectory
 
@@ -69,3 +71,16 @@ def write_manifest(
     path = folder / name
     path.write_text(json.dumps({"samples": entries, **header}))
     return path
+
+
+def reads_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Returns a list that grows by the name of every npz a manifest's entry reads."""
+    names: list[str] = []
+    load = manifest.load_samples
+
+    def counted(npz_path: Path, **options: Any) -> list[Trajectory]:
+        names.append(npz_path.name)
+        return load(npz_path, **options)
+
+    monkeypatch.setattr(manifest, "load_samples", counted)
+    return names

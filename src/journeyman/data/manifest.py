@@ -115,6 +115,23 @@ def read_manifest(path: Path, *, allow_external_paths: bool = False) -> Manifest
     return manifest
 
 
+def file_stamps(
+    path: Path, *, allow_external_paths: bool = False
+) -> tuple[tuple[str, int, int], ...]:
+    """Returns absolute path, size (bytes) and time of change (ns) of a manifest and its files.
+
+    Where two calls return the same, nothing was written in between. Files of entries that are
+    not good are left out.
+
+    Raises:
+        UserError: if the manifest cannot be read.
+    """
+    manifest, _ = _parse(path, allow_external_paths)
+    files = [path, *(file for entry in manifest.entries for file in (entry.path, entry.sidecar))]
+    stats = [(file.resolve(), file.stat()) for file in files]
+    return tuple((str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats)
+
+
 def visit_samples(
     path: Path,
     visit: Callable[[list[Sample]], Visited],

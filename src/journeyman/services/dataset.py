@@ -1,5 +1,6 @@
 """Datasets as a run needs them: demonstrations to imitate, and trajectories to read through."""
 
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from journeyman.data.batching import batch_summary
 from journeyman.data.capture import Capture
 from journeyman.data.demonstrations import join
-from journeyman.data.manifest import Sample, visit_samples
+from journeyman.data.manifest import Sample, file_stamps, visit_samples
 from journeyman.data.replay import ReplayDataset
 from journeyman.data.trajectory import Demonstrations
 from journeyman.env.protocol import LaneSpec
@@ -19,14 +20,27 @@ from journeyman.results import ReplaySummary
 from journeyman.settings.dataset import BatchingSettings, ManifestDatasetSettings
 
 Summary = dict[str, float]
+_Stamps = tuple[tuple[str, int, int], ...]
 
 
 def load_demonstrations(settings: ManifestDatasetSettings) -> Demonstrations:
     """Reads a manifest's trajectories, all of one spec, as demonstrations.
 
+    What was read last is kept for as long as its files stay as they are: a run checks its data
+    before it starts, and would read them all again.
+
     Raises:
         UserError: naming every bad entry, or every trajectory that does not fit the first.
     """
+    return _demonstrations(settings, _stamps(settings))
+
+
+def _stamps(settings: ManifestDatasetSettings) -> _Stamps:
+    return file_stamps(Path(settings.manifest), allow_external_paths=settings.allow_external_paths)
+
+
+@functools.lru_cache(maxsize=1)
+def _demonstrations(settings: ManifestDatasetSettings, stamps: _Stamps) -> Demonstrations:
     manifest, files = visit_samples(
         Path(settings.manifest),
         _as_they_are,
@@ -74,9 +88,16 @@ def check_against(spec: LaneSpec, data: Demonstrations | ReplayDataset) -> None:
 def build_replay_dataset(settings: ManifestDatasetSettings) -> ReplayDataset:
     """Makes a replay dataset from a manifest; every file is read and checked once.
 
+    As with ``load_demonstrations``, the last one is kept while its files stay as they are.
+
     Raises:
         UserError: naming every bad entry.
     """
+    return _replay_dataset(settings, _stamps(settings))
+
+
+@functools.lru_cache(maxsize=1)
+def _replay_dataset(settings: ManifestDatasetSettings, stamps: _Stamps) -> ReplayDataset:
     return ReplayDataset.from_manifest(
         Path(settings.manifest),
         settings.batching,
