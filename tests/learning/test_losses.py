@@ -53,6 +53,47 @@ def test_clipped_surrogate_keeps_the_pessimistic_side_of_a_negative_advantage():
     assert parts.loss.item() == pytest.approx((0.8 + 1.5) / 2.0)
 
 
+def test_a_weight_of_zero_keeps_a_sample_out_of_the_surrogate_and_its_figures():
+    # As above, with a third sample that a guide acted, its log-probability unknown.
+    old = torch.tensor([0.0, 0.0, math.nan])
+    new = torch.tensor([1.5, 0.5, 0.3]).log().requires_grad_()
+    advantages = torch.tensor([1.0, 1.0, 100.0])
+    parts = clipped_surrogate(new, old, advantages, 0.2, weights=torch.tensor([1.0, 1.0, 0.0]))
+    assert parts.loss.item() == pytest.approx(-0.85)
+    assert parts.clip_fraction.item() == 1.0
+    assert parts.kl.item() == pytest.approx(-math.log(0.75) / 2.0)
+    assert parts.kl_signed.item() == pytest.approx(-math.log(0.75) / 2.0)
+    parts.loss.backward()
+    # Below the range with a positive advantage the gradient is -r / 2; above it there is none.
+    assert new.grad.tolist() == pytest.approx([0.0, -0.25, 0.0])
+
+
+def test_without_any_weight_the_surrogate_is_nothing():
+    nothing = clipped_surrogate(
+        torch.zeros(2), torch.full((2,), math.nan), torch.ones(2), 0.2, weights=torch.zeros(2)
+    )
+    assert [part.item() for part in nothing[:4]] == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_a_truncated_ratio_bounds_the_loss_of_a_bad_action():
+    # Ratio 5, advantage -1: min(-5, -1.2) = -5; truncated at 2: min(-2, -1.2) = -2, and no
+    # gradient. Ratio .5 is as it was: -.8. The figures see the ratio itself:
+    # k3 = ((5 - 1) + (.5 - 1)) / 2 - ln(2.5) / 2.
+    new = torch.tensor([5.0, 0.5]).log().requires_grad_()
+    arguments = (torch.zeros(2), -torch.ones(2), 0.2)
+    plain = clipped_surrogate(new, *arguments)
+    parts = clipped_surrogate(new, *arguments, ratio_truncation=2.0)
+    assert plain.loss.item() == pytest.approx((5.0 + 0.8) / 2.0)
+    assert parts.loss.item() == pytest.approx((2.0 + 0.8) / 2.0)
+    assert parts.kl.item() == pytest.approx(1.75 - math.log(2.5) / 2.0)
+    parts.loss.backward()
+    assert new.grad.tolist() == pytest.approx([0.0, 0.0])
+    # However far it ran away, the gradient is a number.
+    far = torch.tensor([200.0]).requires_grad_()
+    clipped_surrogate(far, torch.zeros(1), -torch.ones(1), 0.2, ratio_truncation=2.0)[0].backward()
+    assert far.grad.item() == 0.0
+
+
 def test_value_loss():
     # Errors 3 and 1: half of the mean of 9 and 1 is 2.5.
     values, returns = torch.tensor([4.0, 0.0]), torch.tensor([1.0, 1.0])
@@ -69,6 +110,15 @@ def test_normalised_advantages():
     found = normalise_advantages(torch.tensor([1.0, 3.0]))
     assert found.values.tolist() == pytest.approx([-1.0, 1.0])
     assert (found.mean.item(), found.std.item(), found.flat.item()) == (2.0, 1.0, False)
+
+
+def test_advantages_are_normalised_over_the_weighted_samples():
+    # As above; the guide's 50 is no part of mean and deviation.
+    found = normalise_advantages(torch.tensor([1.0, 50.0, 3.0]), torch.tensor([1.0, 0.0, 1.0]))
+    assert found.values.tolist() == pytest.approx([-1.0, 48.0, 1.0])
+    assert (found.mean.item(), found.std.item(), found.flat.item()) == (2.0, 1.0, False)
+    nobody = normalise_advantages(torch.tensor([1.0, 3.0]), torch.zeros(2))
+    assert (nobody.mean.item(), nobody.std.item(), nobody.flat.item()) == (0.0, 0.0, True)
 
 
 @pytest.mark.parametrize("alike", [[0.7], [0.7, 0.7, 0.7]])

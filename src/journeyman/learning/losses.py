@@ -3,6 +3,7 @@
 Legend: B samples, D components of an action.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,10 @@ from journeyman.learning.distributions import (
     DiagonalGaussian,
     MultiCategorical,
 )
+
+
+SMALLEST_WEIGHT = 1e-12
+"""A sum of weights is divided by no less than this."""
 
 
 class SurrogateParts(NamedTuple):
@@ -34,19 +39,48 @@ class SurrogateParts(NamedTuple):
     ratio: Tensor
 
 
+def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Returns the mean of (B,) values; with weights (B,) of 0 and more, 0 if all are 0."""
+    if weights is None:
+        return values.mean()
+    return (values * weights).sum() / weights.sum().clamp_min(SMALLEST_WEIGHT)
+
+
 def clipped_surrogate(
-    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    clip: float,
+    *,
+    weights: Tensor | None = None,
+    ratio_truncation: float | None = None,
 ) -> SurrogateParts:
-    """The clipped surrogate of Schulman et al. 2017, equation 7, negated; all inputs (B,)."""
+    """The clipped surrogate of Schulman et al. 2017, equation 7, negated; all inputs (B,).
+
+    Args:
+        log_probs: of the policy now.
+        old_log_probs: of the policy that acted; may be NaN where the weight is 0.
+        advantages: how much better each action was than what was to be expected.
+        clip: range of the ratio.
+        weights: how much each sample counts, in the loss and in the figures; None: all the same.
+        ratio_truncation: the loss takes no ratio to be larger (Ionides 2008). Clipping alone
+            leaves the loss of a bad action unbounded that has become much more likely. The
+            figures are of the ratio as it is.
+    """
     log_ratio = log_probs - old_log_probs
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
-    loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
+    if weights is not None:
+        log_ratio = torch.where(weights > 0.0, log_ratio, 0.0)
+    ratio = truncated = log_ratio.exp()
+    if ratio_truncation is not None:
+        truncated = log_ratio.clamp(max=math.log(ratio_truncation)).exp()
+    clipped = truncated.clamp(1.0 - clip, 1.0 + clip)
+    gains = torch.minimum(truncated * advantages, clipped * advantages)
+    loss = -weighted_mean(gains, weights)
     with torch.no_grad():
         change = ratio - 1.0
-        clip_fraction = (change.abs() > clip).float().mean()
-        kl_signed = -log_ratio.mean()
-        kl = change.mean() + kl_signed
+        clip_fraction = weighted_mean((change.abs() > clip).float(), weights)
+        kl_signed = -weighted_mean(log_ratio, weights)
+        kl = weighted_mean(change, weights) + kl_signed
     return SurrogateParts(loss, clip_fraction, kl, kl_signed, ratio.detach())
 
 
@@ -84,24 +118,28 @@ class NormalisedAdvantages(NamedTuple):
 FLAT_ADVANTAGES = 1e-8
 
 
-def normalise_advantages(advantages: Tensor, *, apply: bool = True) -> NormalisedAdvantages:
+def normalise_advantages(
+    advantages: Tensor, weights: Tensor | None = None, *, apply: bool = True
+) -> NormalisedAdvantages:
     """Normalises (B,) advantages, without asking the device for a number.
 
     One sample has deviation 0 and is left as it is.
 
     Args:
         advantages: (B,).
+        weights: (B,), how much each counts in mean and deviation; None: all the same.
         apply: off: only the statistics are wanted.
     """
-    std, mean = torch.std_mean(advantages, correction=0)
+    if weights is None:
+        std, mean = torch.std_mean(advantages, correction=0)
+    else:
+        mean = weighted_mean(advantages, weights)
+        std = weighted_mean((advantages - mean).square(), weights).sqrt()
     flat = std < FLAT_ADVANTAGES
     if not apply:
         return NormalisedAdvantages(advantages, mean, std, flat)
     normalised = (advantages - mean) / (std + FLAT_ADVANTAGES)
     return NormalisedAdvantages(torch.where(flat, advantages, normalised), mean, std, flat)
-
-
-SMALLEST_WEIGHT = 1e-12
 
 
 class ImitationParts(NamedTuple):
@@ -177,6 +215,8 @@ def ppo_loss(
     value_coef: float,
     entropy_coef: float,
     critic_only: bool = False,
+    weights: Tensor | None = None,
+    ratio_truncation: float | None = None,
 ) -> PPOParts:
     """The loss of one minibatch of practice, the demonstrations' term not yet added.
 
@@ -193,9 +233,20 @@ def ppo_loss(
         value_coef: weight of the value loss.
         entropy_coef: weight of the entropy bonus.
         critic_only: the total is the value's term alone; the other parts are still measured.
+        weights: (B,), how much each sample counts in all but the value's term; None: all the
+            same. A guide's actions have 0: what it did says nothing of the policy, but the
+            value function may learn from what came of it.
+        ratio_truncation: see ``clipped_surrogate``.
     """
-    surrogate = clipped_surrogate(distribution.log_prob(actions), old_log_probs, advantages, clip)
-    mean_entropy = distribution.entropy().mean()
+    surrogate = clipped_surrogate(
+        distribution.log_prob(actions),
+        old_log_probs,
+        advantages,
+        clip,
+        weights=weights,
+        ratio_truncation=ratio_truncation,
+    )
+    mean_entropy = weighted_mean(distribution.entropy(), weights)
     value = value_loss(values, returns, old_values, value_clip)
     total = value_coef * value
     if not critic_only:
