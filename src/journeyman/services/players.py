@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from journeyman.checkpoint import load_checkpoint
+from journeyman.env.build import lane_spec
 from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
 from journeyman.policies.protocol import Policy
 from journeyman.policies.random import RandomPolicy
-
-BUILT_IN = ("demonstrator", "random")
+from journeyman.policies.registry import BUILT_IN, demonstrator_from, fitting_checkpoint
+from journeyman.settings.env import EnvSettings, TownSettings
 
 
 def build_player(name: str, spec: LaneSpec) -> Policy:
@@ -42,9 +43,15 @@ def check_player(name: str, spec: LaneSpec) -> None:
 
 def check_checkpoint(name: str, spec: LaneSpec) -> None:
     """Raises ``UserError`` if a path holds no policy that can act on what an env shows."""
-    checkpoint = load_checkpoint(Path(name))
-    if "spec" not in checkpoint.state:
-        raise UserError(f"policy {name}: the checkpoint holds no policy")
-    problems = LaneSpec.from_json(checkpoint.state["spec"]).mismatches(spec)
-    if problems:
-        raise UserError([f"policy {name} does not fit {spec.env_id}: {p}" for p in problems])
+    fitting_checkpoint(name, spec)
+
+
+def has_demonstrator(settings: EnvSettings) -> bool:
+    """Says whether an environment has a demonstrator: the town's own, or one that is set."""
+    return isinstance(settings, TownSettings) or settings.demonstrator is not None
+
+
+def check_demonstrator(settings: EnvSettings) -> None:
+    """Raises ``UserError`` if there is no demonstrator, or it cannot play the environment."""
+    if not isinstance(settings, TownSettings):
+        demonstrator_from(settings.demonstrator, lane_spec(settings))
