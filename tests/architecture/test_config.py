@@ -19,6 +19,8 @@ OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF_DIR.glob("*/*.y
 
 NEEDS = {
     ("dataset", "manifest"): ["dataset.manifest=captures/rollout_sample_manifest.json"],
+    ("env", "gymnasium"): ["env.id=CartPole-v1"],
+    ("env", "pettingzoo"): ["env.module=pettingzoo.butterfly.pistonball_v6"],
 }
 """Overrides without which an option is rightly incomplete."""
 
@@ -30,7 +32,7 @@ EXPECTED = {
     "dataset": {"scripted", "small", "manifest", "rollout"},
     "anneal": {"stepped", "linear", "quick"},
     "social_reward": {"off", "c1", "c2", "c3", "staged"},
-    "env": {"town"},
+    "env": {"town", "gymnasium", "pettingzoo"},
     "policy": {"default", "small", "conv", "features"},
     "promotion": {"gate", "off"},
     "tracking": {"mlflow", "none"},

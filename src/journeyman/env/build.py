@@ -2,24 +2,61 @@
 
 from journeyman.env.protocol import LaneEnv, LaneSpec
 from journeyman.settings.env import EnvSettings
+from journeyman.settings.external_env import GymnasiumSettings, PettingZooSettings
 
 
 def lane_spec(settings: EnvSettings) -> LaneSpec:
-    """Returns what a lane sees and can do; builds and compiles nothing.
+    """Returns what a lane sees and can do, at little cost.
+
+    The town is asked on paper; of another environment one is built, looked at and closed, once
+    in a process.
 
     Raises:
         UserError: if the settings describe no possible environment.
     """
-    from journeyman.env.town.specification import town_lane_spec
+    match settings:
+        case GymnasiumSettings():
+            from journeyman.env.gymnasium import gymnasium_lane_spec
 
-    return town_lane_spec(settings)
+            return gymnasium_lane_spec(settings)
+        case PettingZooSettings():
+            from journeyman.env.pettingzoo import pettingzoo_lane_spec
+
+            return pettingzoo_lane_spec(settings)
+        case _:
+            from journeyman.env.town.specification import town_lane_spec
+
+            return town_lane_spec(settings)
 
 
 def event_names(settings: EnvSettings) -> tuple[str, ...]:
     """Returns the names of what the environment counts; builds and compiles nothing."""
+    if isinstance(settings, GymnasiumSettings | PettingZooSettings):
+        return ()
     from journeyman.env.town.names import EVENT_NAMES
 
     return EVENT_NAMES
+
+
+def lanes_per_world(settings: EnvSettings) -> int:
+    """Returns the lanes (agents) of one world.
+
+    Raises:
+        UserError: if the settings describe no possible environment.
+    """
+    match settings:
+        case GymnasiumSettings():
+            return 1
+        case PettingZooSettings():
+            env = make_env(settings, num_worlds=1)
+            try:
+                return env.num_envs
+            finally:
+                env.close()
+        case _:
+            from journeyman.env.town.scenarios import resolve_layout
+
+            return resolve_layout(settings).agents
 
 
 def make_env(settings: EnvSettings, *, num_worlds: int, social_stage: str = "OFF") -> LaneEnv:
@@ -33,6 +70,18 @@ def make_env(settings: EnvSettings, *, num_worlds: int, social_stage: str = "OFF
     Raises:
         UserError: if the settings describe no possible environment.
     """
-    from journeyman.env.town.vector_env import TownVectorEnv
+    match settings:
+        case GymnasiumSettings():
+            from journeyman.env.gymnasium import GymnasiumEnv
 
-    return TownVectorEnv(settings, num_worlds=num_worlds, social_stage=social_stage)
+            env: LaneEnv = GymnasiumEnv(settings, num_worlds=num_worlds)
+        case PettingZooSettings():
+            from journeyman.env.pettingzoo import PettingZooEnv
+
+            env = PettingZooEnv(settings, num_worlds=num_worlds)
+        case _:
+            from journeyman.env.town.vector_env import TownVectorEnv
+
+            return TownVectorEnv(settings, num_worlds=num_worlds, social_stage=social_stage)
+    env.set_social_stage(social_stage)
+    return env

@@ -77,6 +77,8 @@ class SchemaTables:
         """Says what values a key takes."""
         if "anyOf" in node:
             return " or ".join(self._allowed(part) for part in node["anyOf"])
+        if not node:
+            return "anything"
         if "enum" in node or "const" in node:
             return ", ".join(f"`{value}`" for value in node.get("enum", [node.get("const")]))
         if "$ref" in node:

@@ -4,11 +4,12 @@ Null means "as the scenario says"; the table of scenarios is in
 ``journeyman.env.town.scenarios``.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from journeyman.settings.base import Section
+from journeyman.settings.external_env import GymnasiumSettings, PettingZooSettings
 from journeyman.settings.town_rules import (
     DAY_TICKS,
     AffordancesSettings,
@@ -152,5 +153,7 @@ class TownSettings(Section):
     observation: ObservationSettings
 
 
-EnvSettings = TownSettings
-"""Any environment there is; a union discriminated by ``kind`` once there are more."""
+EnvSettings = Annotated[
+    TownSettings | GymnasiumSettings | PettingZooSettings, Field(discriminator="kind")
+]
+"""Any environment there is."""
