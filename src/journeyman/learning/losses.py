@@ -16,7 +16,6 @@ from journeyman.learning.distributions import (
     MultiCategorical,
 )
 
-
 SMALLEST_WEIGHT = 1e-12
 """A sum of weights is divided by no less than this."""
 
