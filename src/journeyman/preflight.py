@@ -111,11 +111,11 @@ def _gate_metrics_are_counted(settings: Settings) -> None:
     if settings.strategy.kind not in TRAINING or not isinstance(promotion, PromotionGateSettings):
         return
     counted = event_names(settings.env)
-    unknown = [name for name in promotion.max_rate_increase if name not in counted]
+    unknown = [name for name in promotion.max_rate_increase or () if name not in counted]
     if unknown:
         raise UserError(
             f"promotion.max_rate_increase: the environment counts no {', '.join(unknown)} "
-            f"(it counts {', '.join(counted)})"
+            f"(it counts {', '.join(counted) or 'nothing'}); null judges what it calls harmful"
         )
 
 

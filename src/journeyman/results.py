@@ -83,6 +83,8 @@ class PromotionEvaluation(Result):
     passed: bool
     reasons: tuple[str, ...]
     """One sentence for each condition, held or broken."""
+    max_rate_increase: dict[str, float]
+    """The gate metrics that were judged -> allowed increase per 1000 agent-ticks."""
     weights_digest: str
     paired: PairedResult
 

@@ -30,6 +30,7 @@ def outcome(weights: str, passed: bool, seed: int) -> PromotionEvaluation:
     return PromotionEvaluation(
         passed=passed,
         reasons=(),
+        max_rate_increase={},
         weights_digest=weights,
         paired=PairedResult(
             candidate="candidate",

@@ -1,17 +1,18 @@
 """What a pass is: paired comparison, conditions, and both configured options."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from journeyman.composition import compose_settings
+from journeyman.env.build import event_names, harmful_rates
 from journeyman.policies.protocol import Policy
-from journeyman.results import EvaluationResult, Interval, PairedResult
+from journeyman.results import EvaluationResult, Interval, PairedResult, PromotionEvaluation
 from journeyman.services.evaluation import evaluate
-from journeyman.services.promotion import compare, judge, paired_evaluation
+from journeyman.services.promotion import allowed_increases, compare, judge, paired_evaluation
 from journeyman.settings.evaluation import EvaluationSettings
 from journeyman.settings.promotion import (
     PromotionGateSettings,
@@ -33,7 +34,7 @@ def configured(name: str) -> PromotionSettings:
 def gate(**changes: Any) -> PromotionGateSettings:
     settings = configured("gate")
     assert isinstance(settings, PromotionGateSettings)
-    return settings.model_copy(update={"max_rate_increase": {}} | changes)
+    return settings.model_copy(update=changes)
 
 
 def played(
@@ -71,9 +72,13 @@ def paired(low: float, mean: float, high: float) -> PairedResult:
     )
 
 
+def judged(*what: Any, max_rate_increase: Mapping[str, float] | None = None) -> PromotionEvaluation:
+    return judge(*what, max_rate_increase=max_rate_increase or {}, weights_digest="w")
+
+
 def verdict(difference: PairedResult, status: Any = "PASS", **changes: Any) -> bool:
     four = played((0.0,) * 4)
-    return judge(difference, status, four, four, gate(**changes), weights_digest="w").passed
+    return judged(difference, status, four, four, gate(**changes)).passed
 
 
 def test_the_shipped_options() -> None:
@@ -81,7 +86,18 @@ def test_the_shipped_options() -> None:
     settings = configured("gate")
     assert (settings.required_passes, settings.evaluations, settings.episodes) == (2, 2, 128)
     assert (settings.non_inferiority_margin, settings.champion) == (0.0, None)
-    assert set(settings.max_rate_increase) == {"faint", "queue_conflict"}
+    assert settings.max_rate_increase is None
+
+
+def test_null_means_what_the_environment_calls_harmful() -> None:
+    settings = compose_settings(["promotion=gate"])
+    assert dict(allowed_increases(gate(), settings.env)) == {"faint": 0.5, "queue_conflict": 2.0}
+    assert set(harmful_rates(settings.env)) <= set(event_names(settings.env))
+    other = compose_settings(["env=gymnasium", "env.id=CartPole-v1"]).env
+    assert dict(allowed_increases(gate(), other)) == {}
+    # A map replaces it, in the town too; an empty one by nothing.
+    for own in ({"chat_failed": 3.0}, {}):
+        assert allowed_increases(gate(max_rate_increase=own), settings.env) == own
 
 
 def test_compare_pairs_world_by_world() -> None:
@@ -141,27 +157,28 @@ def test_training_must_have_passed(status: str, passed: bool) -> None:
     [(3.0, 2.0, True), (3.01, 2.0, False), (0.0, 9.0, True)],
 )
 def test_gate_metrics(ours: float, theirs: float, held: bool) -> None:
-    evaluation = judge(
+    evaluation = judged(
         paired(1.0, 2.0, 3.0),
         "PASS",
         played((0.0,) * 4, rates={"faint": ours}),
         played((0.0,) * 4, rates={"faint": theirs}),
-        gate(max_rate_increase={"faint": 1.0}),
-        weights_digest="w",
+        gate(),
+        max_rate_increase={"faint": 1.0},
     )
     assert evaluation.passed is held
+    assert evaluation.max_rate_increase == {"faint": 1.0}
     assert sum("faint" in reason for reason in evaluation.reasons) == 1
 
 
 def test_a_metric_that_is_not_counted_does_not_hold() -> None:
     four = played((0.0,) * 4, rates={"right": 1.0})
-    evaluation = judge(
+    evaluation = judged(
         paired(1.0, 2.0, 3.0),
         "PASS",
         four,
         four,
-        gate(max_rate_increase={"faints": 1.0}),
-        weights_digest="w",
+        gate(),
+        max_rate_increase={"faints": 1.0},
     )
     assert not evaluation.passed
     assert evaluation.reasons[-1] == (
@@ -171,13 +188,13 @@ def test_a_metric_that_is_not_counted_does_not_hold() -> None:
 
 
 def test_every_condition_is_said() -> None:
-    evaluation = judge(
+    evaluation = judged(
         paired(-1.0, -0.5, 0.5),
         "HOLD",
         played((0.0,) * 4, rates={"faint": 1.25}),
         played((0.0,) * 4, rates={"faint": 1.0}),
-        gate(max_rate_increase={"faint": 1.0}),
-        weights_digest="w",
+        gate(),
+        max_rate_increase={"faint": 1.0},
     )
     assert evaluation.weights_digest == "w"
     assert evaluation.reasons == (

@@ -1,8 +1,13 @@
 """From settings to an environment."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from journeyman.env.protocol import LaneEnv, LaneSpec
-from journeyman.settings.env import EnvSettings
+from journeyman.settings.env import EnvSettings, TownSettings
 from journeyman.settings.external_env import GymnasiumSettings, PettingZooSettings
+
+_TOWN_HARMFUL_RATES = MappingProxyType({"faint": 0.5, "queue_conflict": 2.0})
 
 
 def lane_spec(settings: EnvSettings) -> LaneSpec:
@@ -36,6 +41,16 @@ def event_names(settings: EnvSettings) -> tuple[str, ...]:
     from journeyman.env.town.names import EVENT_NAMES
 
     return EVENT_NAMES
+
+
+def harmful_rates(settings: EnvSettings) -> Mapping[str, float]:
+    """Returns what the environment itself calls harmful; builds and compiles nothing.
+
+    Returns:
+        Name of an event it counts -> increase of its rate, per 1000 agent-ticks, that a
+        promotion may bring. Empty: it counts nothing of which more is worse.
+    """
+    return _TOWN_HARMFUL_RATES if isinstance(settings, TownSettings) else {}
 
 
 def lanes_per_world(settings: EnvSettings) -> int:

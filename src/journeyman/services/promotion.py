@@ -12,7 +12,13 @@ from typing import Any, Literal
 from journeyman.errors import UserError
 from journeyman.results import PromotionEvaluation, PromotionSnapshot
 from journeyman.services.evaluation import world_seeds
-from journeyman.services.promotion_gate import PairedPlay, compare, judge, paired_evaluation
+from journeyman.services.promotion_gate import (
+    PairedPlay,
+    allowed_increases,
+    compare,
+    judge,
+    paired_evaluation,
+)
 from journeyman.services.promotion_store import PromotionStore
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     "PairedPlay",
     "PromotionStore",
     "advance",
+    "allowed_increases",
     "compare",
     "draw_seeds",
     "judge",

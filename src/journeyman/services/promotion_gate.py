@@ -3,11 +3,12 @@
 Candidate and opponent play the same world seeds, so that what the worlds differ in cancels out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from journeyman.env.build import harmful_rates
 from journeyman.policies.protocol import Policy
 from journeyman.results import EvaluationResult, PairedResult, PromotionEvaluation, Verdict
 from journeyman.services.statistics import (
@@ -15,6 +16,7 @@ from journeyman.services.statistics import (
     paired_interval,
     probability_of_improvement,
 )
+from journeyman.settings.env import EnvSettings
 from journeyman.settings.evaluation import EvaluationSettings
 from journeyman.settings.promotion import PromotionGateSettings
 
@@ -91,6 +93,12 @@ def paired_evaluation(
     return PairedPlay(candidate=ours, opponent=theirs, paired=compare(ours, theirs, settings))
 
 
+def allowed_increases(settings: PromotionGateSettings, env: EnvSettings) -> Mapping[str, float]:
+    """Returns event -> allowed increase per 1000 agent-ticks, where null the environment's own."""
+    own = settings.max_rate_increase
+    return harmful_rates(env) if own is None else own
+
+
 def judge(
     paired: PairedResult,
     anneal_status: Verdict,
@@ -98,6 +106,7 @@ def judge(
     opponent: EvaluationResult,
     settings: PromotionGateSettings,
     *,
+    max_rate_increase: Mapping[str, float],
     weights_digest: str,
 ) -> PromotionEvaluation:
     """Holds an evaluation against every condition of the gate.
@@ -107,6 +116,15 @@ def judge(
     environment does not count is a broken condition: what cannot be read does not hold. Without
     a champion the mean difference must not be negative either, whatever the margin: a policy
     worse than the demonstrator never becomes the first champion.
+
+    Args:
+        paired: the comparison.
+        anneal_status: verdict on the run that trained the candidate.
+        candidate: as played.
+        opponent: as played on the same seeds.
+        settings: the gate.
+        max_rate_increase: gate metrics, see ``allowed_increases``.
+        weights_digest: of the candidate.
     """
     low, floor = paired.difference.low, 0.0 - settings.non_inferiority_margin
     conditions = [
@@ -127,11 +145,12 @@ def judge(
                 f"{mean:.4g} is {worse}",
             )
         )
-    for metric, allowed in settings.max_rate_increase.items():
+    for metric, allowed in max_rate_increase.items():
         conditions.append(_gate_metric(metric, allowed, candidate, opponent))
     return PromotionEvaluation(
         passed=all(held for held, _ in conditions),
         reasons=tuple(f"{'held' if held else 'broken'}: {text}" for held, text in conditions),
+        max_rate_increase=dict(max_rate_increase),
         weights_digest=weights_digest,
         paired=paired,
     )

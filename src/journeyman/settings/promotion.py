@@ -25,8 +25,10 @@ class PromotionGateSettings(Section):
     """World seeds an evaluation plays with both policies; never used before."""
     non_inferiority_margin: float = Field(ge=0.0)
     """How far below zero the interval's lower bound may lie, in return units."""
-    max_rate_increase: dict[str, Annotated[float, Field(ge=0.0)]]
-    """Gate metric (an event rate) -> allowed increase over the champion, per 1000 agent-ticks."""
+    max_rate_increase: dict[str, Annotated[float, Field(ge=0.0)]] | None
+    """Gate metric (an event rate) -> allowed increase over the champion, per 1000 agent-ticks;
+    null: what the environment itself calls harmful; a map replaces that, an empty one by
+    nothing."""
     champion: str | None
     """Checkpoint of the reigning champion; null: the demonstrator is the bar."""
 

@@ -155,6 +155,7 @@ def decide_promotion(
         return None
     champion, release = _champion(settings)
     digest = checkpoint.digest("policy")
+    allowed = promotion.allowed_increases(settings, context.settings.env)
     store = promotion.PromotionStore(context.run_dir)
     with store.exclusive():
         snapshot = store.load(required_passes=settings.required_passes, current_release=release)
@@ -166,7 +167,13 @@ def decide_promotion(
             theirs = play(context, champion, seeds=seeds)
             paired = promotion.compare(ours, theirs, context.settings.evaluation)
             evaluation = promotion.judge(
-                paired, status, ours, theirs, settings, weights_digest=digest
+                paired,
+                status,
+                ours,
+                theirs,
+                settings,
+                max_rate_increase=allowed,
+                weights_digest=digest,
             )
             snapshot = promotion.advance(snapshot, evaluation, datetime.now(UTC))
             store.save(snapshot)
