@@ -83,6 +83,7 @@ def test_impossible_layouts_name_the_key_and_the_reason(settings, overrides, key
         ({"jobs.shifts": [SHIFT, {**SHIFT, "start": 150, "end": 250}]}, "overlap"),
         ({"jobs.shifts": [{**SHIFT, "start": 200}]}, "not before end"),
         ({"jobs.grace": 30}, "below absent_after"),
+        ({"jobs.evict_absences": 8}, "nobody would ever be evicted"),
         ({"needs.respawn": 0.02}, "faint at once"),
         ({"needs.start_low": 1.0, "needs.start_high": 0.9}, "exceeds start_high"),
         ({"perturbations.outage.min_ticks": 100}, "exceeds max_ticks"),

@@ -239,6 +239,11 @@ class JobsSettings(Section):
     def _possible_shifts(self) -> Self:
         if self.grace >= self.absent_after:
             raise ValueError(f"grace {self.grace} must be below absent_after {self.absent_after}")
+        if self.evict_absences > self.evict_days:
+            raise ValueError(
+                f"evict_absences {self.evict_absences} exceeds evict_days {self.evict_days}, of "
+                "which each has one shift to miss: nobody would ever be evicted"
+            )
         for i, one in enumerate(self.shifts or ()):
             for other in (self.shifts or ())[:i]:
                 if one.name == other.name and one.start < other.end and other.start < one.end:
