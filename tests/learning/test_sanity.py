@@ -1,7 +1,7 @@
 """Each sanity environment is solved, and is not solved without the one detail it asks for.
 
-Whatever the seed, the margins hold with room: over seeds 0 to 4 no figure came nearer to its
-bound than is said beside it.
+The bounds have room: seeds 0 to 4 all stay at least the following away from them: bandit .02 and
+.06, delayed reward .04, doors 2 % and 2 %, values 2 %, coordination .04, target .02 and .1.
 """
 
 from dataclasses import replace
@@ -13,13 +13,20 @@ from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoin
 from journeyman.learning.rollout import Collector
 from journeyman.learning.update import PracticeBatch
 from journeyman.strategies.ppo import train_ppo
-from support.sanity_envs import Bandit, Coordination, CutShort, DelayedReward, OpenDoors
+from support.sanity_envs import (
+    Bandit,
+    ContinuousTarget,
+    Coordination,
+    CutShort,
+    DelayedReward,
+    OpenDoors,
+)
 from support.training import SMALL, Surroundings, ppo_settings
 
 SEED = 0
 GAMMA = 0.9
 SETTINGS = {
-    "updates": 30,
+    "updates": 24,
     "worlds": 16,
     "rollout_ticks": 16,
     "epochs": 4,
@@ -29,7 +36,7 @@ SETTINGS = {
     "gae_lambda": 0.95,
     "entropy_coef": 0.0,
 }
-"""7 680 steps of one-agent worlds."""
+"""6 144 steps of one-agent worlds."""
 
 
 @pytest.fixture
@@ -128,10 +135,10 @@ class TestCutShort:
 
     def test_values_are_those_of_a_life_without_end(self, learned):
         # 1 / (1 - .9) = 10 in the hall, -1 + .9 * 10 = 8 at the entrance.
-        assert self.values(learned(CutShort, updates=50)) == pytest.approx([8.0, 10.0], rel=0.03)
+        assert self.values(learned(CutShort, updates=40)) == pytest.approx([8.0, 10.0], rel=0.03)
 
     def test_a_cut_taken_for_an_end_gives_the_value_of_three_steps(self, learned):
-        player = learned(lambda worlds: CutShort(worlds, terminates=True), updates=50)
+        player = learned(lambda worlds: CutShort(worlds, terminates=True), updates=40)
         entrance, hall = self.values(player)
         # The hall is worth 1.9 two steps before the end and 1 one step before: 1.45 in the mean.
         assert 1.0 < hall < 1.9
@@ -143,7 +150,7 @@ class TestCutShort:
             return replace(rollout, next_values=following)
 
         altered(monkeypatch, Collector, "collect", of_the_next_episode)
-        entrance, hall = self.values(learned(CutShort, updates=50))
+        entrance, hall = self.values(learned(CutShort, updates=40))
         assert hall < 6.0
         assert entrance < 5.0
 
@@ -160,3 +167,24 @@ class TestCoordination:
 
         # p (1 - p) is at most 1 / 4; chance moves the mean of 4096 episodes by .007.
         assert reward_of(learned(untold), untold(64)) < 0.3
+
+
+class TestContinuousTarget:
+    """The mean follows what is seen, and densities are those of what the policy drew."""
+
+    def test_is_solved(self, learned):
+        assert reward_of(learned(ContinuousTarget, updates=60), ContinuousTarget(64)) > -0.05
+
+    def test_is_not_solved_if_the_target_is_hidden(self, learned):
+        def hidden(worlds):
+            return ContinuousTarget(worlds, shown=False)
+
+        # Always the middle: each component is off by 1 / 3 in the mean square.
+        assert reward_of(learned(hidden, updates=60), hidden(64)) < -0.6
+
+    def test_is_not_solved_if_clipped_actions_are_taken_for_those_drawn(self, learned, monkeypatch):
+        def clipped(rollout):
+            return replace(rollout, actions=np.clip(rollout.actions, -1.0, 1.0))
+
+        altered(monkeypatch, Collector, "collect", clipped)
+        assert reward_of(learned(ContinuousTarget, updates=60), ContinuousTarget(64)) < -0.3

@@ -292,3 +292,35 @@ class Coordination(SanityEnv):
         first = (self.uniforms(1)[:, 0] < 0.5).astype(np.int64)
         drawn = np.stack([first, 1 - first], axis=1).ravel()
         self.now["role"] = np.where(np.repeat(worlds, 2), drawn, self.now["role"])
+
+
+class ContinuousTarget(SanityEnv):
+    """Hit the point you see: targets uniform in [-1, 1]^2, the reward is minus the distance^2.
+
+    Actions outside [-1, 1] are clipped. Perfect play earns 0; who does not see the target does
+    best in the middle, for -2 / 3.
+    """
+
+    def __init__(self, num_worlds: int, *, shown: bool = True) -> None:
+        spec = LaneSpec(
+            env_id="sanity/continuous_target",
+            feature_names=("target_x", "target_y"),
+            action_names=("x", "y"),
+            action_kind="box",
+            action_low=(-1.0, -1.0),
+            action_high=(1.0, 1.0),
+        )
+        super().__init__(num_worlds, spec)
+        self.shown = shown
+        self.now["target"] = np.zeros((num_worlds, 2))
+
+    def see(self) -> dict[str, NDArray[Any]]:
+        return {"features": (self.now["target"] * self.shown).astype(np.float32)}
+
+    def play(self, actions: NDArray[Any]) -> Paid:
+        distance = np.square(np.clip(actions, -1.0, 1.0) - self.now["target"]).sum(axis=1)
+        return -distance.astype(np.float32), self.always(True), self.always(False)
+
+    def begin(self, worlds: NDArray[np.bool_]) -> None:
+        drawn = 2.0 * self.uniforms(2) - 1.0
+        self.now["target"] = np.where(worlds[:, np.newaxis], drawn, self.now["target"])
