@@ -241,7 +241,8 @@ class Orchestrator:
             session.conclude(result)
         if isinstance(self._progress, ConsoleProgress):
             self._progress.close()
-            print_summary(result, self._progress.console)
+            confidence = settings.evaluation.confidence
+            print_summary(result, self._progress.console, confidence=confidence)
             self._progress.console.print(f"run folder: {run_dir}", markup=False)
         return result
 

@@ -217,6 +217,8 @@ class GuardrailReading(Result):
     baseline: float | None
     delta: float | None
     limit: float | None
+    applicable: bool
+    """False: the figures to read it by were not there; ``reason`` says which."""
     tripped: bool
     on_trip: Literal["hold", "rollback", "stop"]
     reason: str

@@ -15,6 +15,7 @@ def reading(name: str, on_trip: str, tripped: bool = True) -> GuardrailReading:
         baseline=None,
         delta=None,
         limit=0.5,
+        applicable=True,
         tripped=tripped,
         on_trip=on_trip,  # type: ignore[arg-type]
         reason=f"{name} broke",

@@ -246,6 +246,7 @@ def test_rates_an_environment_does_not_count_are_not_applicable() -> None:
         ("queue_events", "queue_conflict"),
         ("queue_intensity", "queue_conflict_intensity"),
     ):
+        assert not readings[name].applicable
         assert not readings[name].tripped
         assert readings[name].value is None
         assert readings[name].reason == (

@@ -1,5 +1,7 @@
 """The table at the end of a run; it fits a terminal of 80 columns."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -20,14 +22,24 @@ from journeyman.results import (
 _COLOURS = {"PASS": "green", "HOLD": "yellow", "FAIL": "red"}
 
 
-def print_summary(result: RunResult, console: Console) -> None:
-    """Prints what a run found, for a person."""
+_COUNTED = {"queue_conflict": "conflicts", "faint": "faints"}
+"""Events with a column of their own, where the environment counts them."""
+
+
+def print_summary(result: RunResult, console: Console, *, confidence: float) -> None:
+    """Prints what a run found, for a person.
+
+    Args:
+        result: what it found.
+        console: where to.
+        confidence: level of its intervals.
+    """
     if isinstance(result, AnnealSummary):
-        _print_anneal(result, console)
+        _print_anneal(result, console, confidence)
     elif isinstance(result, TrainingSummary):
-        _print_training(result, console)
+        _print_training(result, console, confidence)
     elif isinstance(result, EvaluationResult):
-        table = _play_table(result)
+        table = _play_table(result, confidence)
         _add_play(table, result)
         console.print(table)
     elif isinstance(result, CaptureResult):
@@ -36,7 +48,7 @@ def print_summary(result: RunResult, console: Console) -> None:
         _print_replay(result, console)
 
 
-def _play_table(evaluation: EvaluationResult) -> Table:
+def _play_table(evaluation: EvaluationResult, confidence: float) -> Table:
     """Returns the table of played policies; its title says what they share."""
     episodes = evaluation.episode_return.episodes
     table = Table(
@@ -50,11 +62,14 @@ def _play_table(evaluation: EvaluationResult) -> Table:
     )
     table.add_column("policy", no_wrap=True)
     table.add_column("env steps", justify="right", no_wrap=True)
-    table.add_column(r"return \[interval]", justify="right", no_wrap=True)
-    table.add_column("conflicts", justify="right", no_wrap=True)
-    table.add_column("faints", justify="right", no_wrap=True)
+    header = rf"return \[{100.0 * confidence:g}% interval]"
+    table.add_column(header, justify="right", no_wrap=True)
+    counted = [column for event, column in _COUNTED.items() if event in evaluation.rates]
+    for column in counted:
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("status", justify="center", no_wrap=True)
-    table.caption = "intervals over worlds; conflicts and faints per 1000 agent-ticks"
+    rates = f"; {' and '.join(counted)} per 1000 agent-ticks" if counted else ""
+    table.caption = f"intervals over worlds{rates}"
     table.caption_justify = "left"
     return table
 
@@ -72,19 +87,13 @@ def _add_play(
         name or evaluation.policy,
         steps,
         f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]",
-        _rate(evaluation, "queue_conflict"),
-        _rate(evaluation, "faint"),
+        *(f"{evaluation.rates[event]:.2f}" for event in _COUNTED if event in evaluation.rates),
         Text(status, style=_COLOURS.get(status, "")),
     )
 
 
-def _rate(evaluation: EvaluationResult, name: str) -> str:
-    rate = evaluation.rates.get(name)
-    return "-" if rate is None else f"{rate:.2f}"
-
-
-def _print_anneal(result: AnnealSummary, console: Console) -> None:
-    table = _play_table(result.final)
+def _print_anneal(result: AnnealSummary, console: Console, confidence: float) -> None:
+    table = _play_table(result.final, confidence)
     _add_play(table, result.untrained, steps="0")
     _add_play(table, result.demonstrator)
     for stage in result.stages:
@@ -100,16 +109,26 @@ def _print_anneal(result: AnnealSummary, console: Console) -> None:
     for stage in result.stages:
         rolled = ", rolled back" if stage.rolled_back else ""
         _print_line(console, f"{stage.name}: {stage.status}{rolled}: {stage.reason}")
+    for reason in _never_applicable(result.stages):
+        _print_line(console, f"in no stage: {reason}")
     _print_line(console, f"run: {result.status}: {result.reason}")
     _print_promotion(result.promotion, console)
+
+
+def _never_applicable(stages: Sequence[AnnealStageResult]) -> list[str]:
+    """Returns the last reason of each guardrail that no stage could be held against."""
+    readings = [reading for stage in stages for reading in stage.guardrails]
+    applied = {reading.name for reading in readings if reading.applicable}
+    reasons = {r.name: r.reason for r in readings if r.name not in applied}
+    return list(reasons.values())
 
 
 def _stage_steps(stage: AnnealStageResult) -> str:
     return f"{stage.training.steps:,}" if isinstance(stage.training, PPOTrainingResult) else "0"
 
 
-def _print_training(result: TrainingSummary, console: Console) -> None:
-    table = _play_table(result.final)
+def _print_training(result: TrainingSummary, console: Console, confidence: float) -> None:
+    table = _play_table(result.final, confidence)
     _add_play(table, result.untrained, steps="0")
     if result.demonstrator is not None:
         _add_play(table, result.demonstrator)

@@ -252,6 +252,7 @@ def _episode_return(
         baseline=before,
         delta=change.mean,
         limit=before - margin,
+        applicable=True,
         tripped=tripped,
         on_trip=guardrail.on_trip,
         reason=f"episode return changed by {change.mean:.4g} [{change.low:.4g}, "
@@ -274,20 +275,17 @@ def _health(guardrail: HealthGuardrail, telemetry: Telemetry) -> list[GuardrailR
             readings.append(_not_applicable(name, guardrail.on_trip, why, limit=limit))
             continue
         # The best figure of each window of consecutive updates; the worst window decides.
-        windows = np.lib.stride_tricks.sliding_window_view(
-            sign * np.array(figures), guardrail.consecutive
+        signed = sign * np.array(figures)
+        windows = np.lib.stride_tricks.sliding_window_view(signed, guardrail.consecutive)
+        reading = _against_limit(
+            name,
+            guardrail.on_trip,
+            f"{metric} (the worst that {guardrail.consecutive} consecutive updates held)",
+            value=sign * float(windows.min(axis=1).max()),
+            limit=limit,
+            falls=sign < 0,
         )
-        worst = sign * float(windows.min(axis=1).max())
-        readings.append(
-            _against_limit(
-                name,
-                guardrail.on_trip,
-                f"{metric} (the worst that {guardrail.consecutive} consecutive updates held)",
-                value=worst,
-                limit=limit,
-                falls=sign < 0,
-            )
-        )
+        readings.append(reading)
     return readings
 
 
@@ -323,6 +321,7 @@ def _against_limit(
         baseline=baseline,
         delta=None if baseline is None else value - baseline,
         limit=limit,
+        applicable=True,
         tripped=tripped,
         on_trip=on_trip,
         reason=f"{figure} {value:.4g} is {side if tripped else f'not {side}'} {limit:.4g}{origin}",
@@ -343,6 +342,7 @@ def _not_applicable(
         baseline=None,
         delta=None,
         limit=limit,
+        applicable=False,
         tripped=False,
         on_trip=on_trip,
         reason=f"{name} is not applicable: {why}",
