@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -105,13 +107,51 @@ def test_float_maps_of_whole_numbers_become_bytes() -> None:
             join([with_arrays("b", map=np.full_like(grid, bad))], "mine")
 
 
-def test_continuous_actions_cannot_be_demonstrations() -> None:
-    box = with_arrays(
-        "box", {"feature_names": ["a", "b", "c"]}, actions=np.zeros((5, 2), np.float32)
+def with_actions(name: str, actions: np.ndarray, **sidecar) -> Sample:
+    return with_arrays(name, {"feature_names": ["a", "b", "c"], **sidecar}, actions=actions)
+
+
+def test_continuous_actions_are_demonstrations_too() -> None:
+    box = np.arange(10, dtype=np.float32).reshape(5, 2)
+    bounds = {"action_low": [-1.0, "-inf"], "action_high": [1, "inf"]}
+    data = join([with_actions("a", box, **bounds), with_actions("b", -box, **bounds)], "mine")
+    assert data.actions.tolist() == [*box.tolist(), *(-box).tolist()]
+    spec = data.lane_spec
+    assert (spec.action_kind, spec.action_names) == ("box", ("action_0", "action_1"))
+    assert (spec.action_low, spec.action_high) == ((-1.0, -math.inf), (1.0, math.inf))
+    # bounds nobody recorded are infinite: not the same lane as one with bounds
+    assert spec_of(with_actions("c", box).trajectory).action_low == (-math.inf, -math.inf)
+    with pytest.raises(UserError, match=r"c: action space: expected box \[-1.0, -inf\] to"):
+        join([with_actions("a", box, **bounds), with_actions("c", box)], "mine")
+
+
+def test_actions_of_several_choices_are_demonstrations_too() -> None:
+    choices = np.array([[0, 2], [1, 0], [1, 1], [0, 0], [0, 2]])
+    named = with_actions("a", choices, action_sizes=[2, 3], action_names=list("vwxyz"))
+    assert spec_of(named.trajectory).action_names == tuple("vwxyz")
+    bare = spec_of(with_actions("b", choices, action_sizes=[2, 3]).trajectory)
+    assert bare.action_names == tuple(f"action_{k}" for k in range(5))
+    assert (bare.action_kind, bare.action_sizes) == ("multi_discrete", (2, 3))
+
+
+def test_one_manifest_does_not_mix_kinds_of_actions() -> None:
+    choices = np.zeros((5, 2), np.int64)
+    parts = [
+        with_actions("plain", np.zeros(5, np.int64)),
+        with_actions("several", choices, action_sizes=[2, 3]),
+        with_actions("flowing", np.zeros((5, 2), np.float32)),
+        with_actions("plain too", np.ones(5, np.int64)),
+    ]
+    with pytest.raises(UserError) as caught:
+        join(parts, "mine")
+    end = ", but discrete actions in plain; one policy cannot have both"
+    assert caught.value.problems == (
+        f"several: multi-discrete actions of 2 and 3 choices{end}",
+        f"flowing: continuous actions of 2 components{end}",
     )
-    assert spec_of(box.trajectory).action_names == ()
-    with pytest.raises(UserError, match="box: continuous actions"):
-        join([box], "mine")
+    other = with_actions("other", choices, action_sizes=[2, 4])
+    with pytest.raises(UserError, match="of 2 and 4 choices, but multi-discrete actions of 2 and"):
+        join([parts[1], other], "mine")
 
 
 def test_warnings_are_gathered_once() -> None:

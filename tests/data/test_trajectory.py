@@ -54,6 +54,56 @@ MISFITS = {
 }
 
 
+FLOATS, PAIRS = np.zeros((5, 2), np.float32), np.array([[0, 2]] * 5)
+PAIR_NAMES = {"action_names": list("vwxyz"), "action_sizes": [2, 3]}
+ACTION_MISFITS = {
+    "kind": (FLOATS, {"action_kind": "discrete"}, r"'discrete', but actions of float32 .* are box"),
+    "no component": (FLOATS[:, :0], {}, "actions: have no component"),
+    "flat": (FLOATS[:, 0], {}, r"actions: shape \(5,\), expected 2 dimensions"),
+    "NaN": (np.full((5, 2), np.nan, np.float32), {}, "actions: NaN or infinity in 10 of 10"),
+    "names": (FLOATS, {"action_names": list("xyz")}, "action_names: 3 names, but 2 are needed"),
+    "low": (FLOATS, {"action_low": [0.0]}, r"action_low: must list 2 numbers, .* not \[0.0\]"),
+    "high": (FLOATS, {"action_high": [1, "wide"]}, "action_high: must list 2 numbers"),
+    "no sizes": (PAIRS, {}, r"action_sizes: actions of shape \(5, 2\) need the choices of each"),
+    "one size": (PAIRS, {"action_sizes": [5]}, "action_sizes: 1 for actions of 2 components"),
+    "outside": (PAIRS, {"action_sizes": [2, 2]}, r"component 1 is 2 in step 0, outside \[0, 2\)"),
+    "few names": (PAIRS, {**PAIR_NAMES, "action_names": ["a"]}, "1 names, but 5 are needed"),
+    "scale": (np.zeros(5, np.int64), {"map_scale": 0}, "map_scale: must be a number above 0"),
+}
+
+
+@pytest.mark.parametrize("misfit", ACTION_MISFITS)
+def test_actions_that_do_not_fit_their_sidecar_are_named(misfit: str) -> None:
+    actions, sidecar, message = ACTION_MISFITS[misfit]
+    names = {"feature_names": list("abc"), **sidecar}
+    arrays = make_arrays(with_map="map_scale" in sidecar)
+    with pytest.raises(UserError, match=message):
+        Trajectory(**{**arrays, "actions": actions}, metadata=names)
+
+
+def test_a_mask_covers_every_component_of_an_action() -> None:
+    names = {"feature_names": list("abc"), **PAIR_NAMES}
+    arrays = {**make_arrays(), "actions": PAIRS}
+    mask = np.ones((5, 5), np.bool_)
+    mask[:, 1] = False  # the other choice of the first component
+    assert len(Trajectory(**arrays, action_mask=mask, metadata=names)) == 5
+    mask[3, 4] = False  # choice 2 of the second component
+    with pytest.raises(
+        UserError, match=r"masked out in 1 steps, first in step 3 \(action \[0, 2\]"
+    ):
+        Trajectory(**arrays, action_mask=mask, metadata=names)
+    with pytest.raises(UserError, match="action_mask: 4 columns, but 5 choices"):
+        Trajectory(**arrays, action_mask=mask[:, :4], metadata=names)
+    flowing = {"feature_names": list("abc")}
+    with pytest.raises(UserError, match="action_mask: continuous actions have none"):
+        Trajectory(**{**arrays, "actions": FLOATS}, action_mask=mask, metadata=flowing)
+
+
+def test_a_density_may_be_above_one() -> None:
+    arrays = {**make_arrays(), "actions": FLOATS, "old_log_probs": np.ones(5, np.float32)}
+    assert Trajectory(**arrays, metadata={"feature_names": list("abc")}).log_probs_known
+
+
 @pytest.mark.parametrize("misfit", MISFITS)
 def test_an_array_that_does_not_fit_is_named(misfit: str) -> None:
     arrays, message = MISFITS[misfit]

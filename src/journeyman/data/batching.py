@@ -66,7 +66,7 @@ class TrajectoryBatch:
         feature_names: F names.
         features: (B, T, F) float32.
         map: (B, T, C, H, W), or None.
-        actions: (B, T) int64, or (B, T, D) float32.
+        actions: (B, T) int64, (B, T, D) int64 or (B, T, D) float32.
         old_log_probs: (B, T) float32; NaN where unknown.
         value_preds: (B, T) or (B, T + 1) float32; NaN where unknown.
         rewards: (B, T) float32.

@@ -3,12 +3,14 @@
 Legend: T steps of one lane, S steps of all trajectories, F features, C x H x W map, N actions.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.data.action_space import action_problems
 from journeyman.env.protocol import LaneSpec
 
 REQUIRED = (
@@ -56,7 +58,7 @@ def trajectory_problems(
         return problems
     return [
         *_number_problems(arrays),
-        *_action_problems(arrays, metadata),
+        *action_problems(arrays, metadata),
         *_metadata_problems(arrays, metadata),
     ]
 
@@ -78,12 +80,15 @@ def _shape_problems(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
         for name, shapes in allowed.items()
         if name in arrays and arrays[name].shape not in shapes
     ]
-    ranks = {"map": 4, "action_mask": 2, "actions": 1 if _is_discrete(arrays) else 2}
+    ranks = {"map": (4,), "action_mask": (2,), "actions": (1, 2) if _chooses(arrays) else (2,)}
     problems += [
-        f"{name}: shape {arrays[name].shape}, expected {rank} dimensions, the first of {steps}"
-        for name, rank in ranks.items()
-        if name in arrays and (arrays[name].ndim != rank or arrays[name].shape[0] != steps)
+        f"{name}: shape {arrays[name].shape}, expected {' or '.join(map(str, fitting))} "
+        f"dimensions, the first of {steps}"
+        for name, fitting in ranks.items()
+        if name in arrays and (arrays[name].ndim not in fitting or len(arrays[name]) != steps)
     ]
+    if arrays["actions"].ndim == 2 and arrays["actions"].shape[1] == 0:
+        problems.append("actions: have no component")
     grid, final = arrays.get("map"), arrays.get("final_map")
     if final is not None and (grid is None or final.shape != grid.shape[1:]):
         beside = "no map" if grid is None else f"map {grid.shape}"
@@ -91,7 +96,8 @@ def _shape_problems(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
     return problems
 
 
-def _is_discrete(arrays: Mapping[str, NDArray[Any]]) -> bool:
+def _chooses(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether actions are choices, of one component or several, and not continuous."""
     return arrays["actions"].dtype.kind == "i"
 
 
@@ -108,7 +114,7 @@ def _number_problems(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
                 f"{name}: {kind} in {int(bad.sum())} of {array.size} values, first at {where}"
             )
     log_probs = arrays["old_log_probs"]
-    if _is_discrete(arrays) and (log_probs > 1e-5).any():
+    if _chooses(arrays) and (log_probs > 1e-5).any():
         problems.append(
             f"old_log_probs: {float(np.nanmax(log_probs)):.4g} is above 0, and no log-probability "
             "of a discrete action is"
@@ -118,31 +124,6 @@ def _number_problems(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
         step = int(np.flatnonzero(arrays["dones"] != ends)[0])
         problems.append(f"dones: step {step} is not terminated or truncated as dones says")
     return problems
-
-
-def _action_problems(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> list[str]:
-    if not _is_discrete(arrays):
-        return []
-    actions, mask = arrays["actions"], arrays.get("action_mask")
-    if (actions < 0).any():
-        return [f"actions: {int(actions.min())} is negative"]
-    names = metadata.get("action_names")
-    if isinstance(names, list) and int(actions.max()) >= len(names):
-        return [f"actions: {int(actions.max())} has no name among the {len(names)} action_names"]
-    if mask is None:
-        return []
-    if isinstance(names, list) and mask.shape[1] != len(names):
-        return [f"action_mask: {mask.shape[1]} columns, but {len(names)} action_names"]
-    if int(actions.max()) >= mask.shape[1]:
-        return [f"actions: {int(actions.max())} lies beyond action_mask's {mask.shape[1]} columns"]
-    forbidden = ~mask[np.arange(len(actions)), actions]
-    if forbidden.any():
-        step = int(np.flatnonzero(forbidden)[0])
-        return [
-            f"actions: masked out in {int(forbidden.sum())} steps, first in step {step} "
-            f"(action {int(actions[step])})"
-        ]
-    return []
 
 
 def _metadata_problems(
@@ -186,6 +167,9 @@ def _map_problems(grid: NDArray[Any] | None, metadata: Mapping[str, Any]) -> lis
     if grid is None:
         return []
     problems = []
+    scale = metadata.get("map_scale", 1.0)
+    if type(scale) not in (int, float) or not 0.0 < scale < math.inf:
+        problems.append(f"map_scale: must be a number above 0, not {scale!r}")
     shape, channels = metadata.get("map_shape"), metadata.get("map_channels")
     if shape is not None and list(grid.shape[1:]) != shape:
         problems.append(f"map_shape: {shape}, but map is {list(grid.shape[1:])} a step")
@@ -204,7 +188,7 @@ def demonstration_problems(
     actions = len(spec.action_names)
     expected: dict[str, tuple[str, tuple[int, ...]]] = {
         "features": ("float32", (steps, len(spec.feature_names))),
-        "actions": ("int64", (steps,)),
+        "actions": (spec.action_dtype.name, (steps, *spec.action_shape)),
         "action_mask": ("bool", (steps, actions)),
         "weights": ("float32", (steps,)),
         "trajectory_ids": ("int64", (steps,)),
@@ -228,8 +212,7 @@ def demonstration_problems(
         problems.append(f"splits: {len(splits)} for {trajectories} trajectories")
     if problems:
         return problems
-    if not 0 <= arrays["actions"].min() <= arrays["actions"].max() < actions:
-        problems.append(f"actions: outside [0, {actions})")
+    problems += _range_problems(arrays["actions"], spec)
     ids = arrays["trajectory_ids"]
     if not 0 <= ids.min() <= ids.max() < trajectories:
         problems.append(f"trajectory_ids: outside [0, {trajectories})")
@@ -239,3 +222,12 @@ def demonstration_problems(
     if not np.isfinite(arrays["features"]).all():
         problems.append("features: NaN or infinity")
     return problems
+
+
+def _range_problems(actions: NDArray[Any], spec: LaneSpec) -> list[str]:
+    if spec.action_kind == "box":
+        return [] if np.isfinite(actions).all() else ["actions: NaN or infinity"]
+    limits = np.array(spec.action_sizes or len(spec.action_names))
+    if ((actions < 0) | (actions >= limits)).any():
+        return [f"actions: outside [0, {limits.tolist()})"]
+    return []

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.data.action_space import ActionSpace, action_space
 from journeyman.data.manifest import Sample
 from journeyman.data.trajectory import Demonstrations, Trajectory
 from journeyman.env.protocol import LaneSpec
@@ -28,13 +29,6 @@ def join(samples: Sequence[Sample], label: str, warnings: Iterable[str] = ()) ->
     Raises:
         UserError: naming every sample that does not fit the first.
     """
-    problems = [
-        f"{sample.name}: continuous actions; demonstrations need discrete ones"
-        for sample in samples
-        if sample.trajectory.actions.ndim != 1
-    ]
-    if problems:
-        raise UserError(problems)
     spec = common_spec(samples)
     maps = _maps(samples) if spec.map_shape is not None else None
     trajectories = [sample.trajectory for sample in samples]
@@ -59,7 +53,7 @@ def join(samples: Sequence[Sample], label: str, warnings: Iterable[str] = ()) ->
 def spec_of(trajectory: Trajectory) -> LaneSpec:
     """Returns what a trajectory's arrays and sidecar say of its lane.
 
-    Map channels and actions without a name are numbered; continuous actions have no names.
+    Map channels and actions without a name are numbered.
     """
     return _spec(trajectory, _numbered(trajectory.known_actions, _action_count(trajectory)))
 
@@ -72,6 +66,7 @@ def common_spec(samples: Sequence[Sample]) -> LaneSpec:
     Raises:
         UserError: naming every sample that differs from the first, and how.
     """
+    _refuse_mixed_actions(samples)
     names: dict[int, str] = {}
     named_by: dict[int, str] = {}
     problems = []
@@ -110,6 +105,23 @@ def common_spec(samples: Sequence[Sample]) -> LaneSpec:
     return first
 
 
+def _refuse_mixed_actions(samples: Sequence[Sample]) -> None:
+    """Raises ``UserError`` naming every sample whose actions are of another kind or size."""
+    spaces = [_action_space(sample.trajectory) for sample in samples]
+    shapes = [(space.kind, space.sizes, len(space.low)) for space in spaces]
+    problems = [
+        f"{sample.name}: {space}, but {spaces[0]} in {samples[0].name}; one policy cannot have both"
+        for sample, space, shape in zip(samples, spaces, shapes, strict=True)
+        if shape != shapes[0]
+    ]
+    if problems:
+        raise UserError(problems)
+
+
+def _action_space(trajectory: Trajectory) -> ActionSpace:
+    return action_space(trajectory.actions, trajectory.metadata)
+
+
 def gather_warnings(found: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
     """Returns each warning once, with how many trajectories it holds for.
 
@@ -133,6 +145,7 @@ def _spec(trajectory: Trajectory, action_names: tuple[str, ...]) -> LaneSpec:
         shape = (grid.shape[1], grid.shape[2], grid.shape[3])
         names = metadata.get("map_channels") or [f"channel_{c}" for c in range(shape[0])]
         channels = tuple(names)
+    space = _action_space(trajectory)
     return LaneSpec(
         env_id=str(metadata.get("env_id", "unrecorded")),
         feature_names=trajectory.feature_names,
@@ -141,12 +154,18 @@ def _spec(trajectory: Trajectory, action_names: tuple[str, ...]) -> LaneSpec:
         map_shape=shape,
         has_action_mask=trajectory.action_mask is not None,
         forced_actions=tuple(metadata.get("forced_actions", ())),
+        action_kind=space.kind,
+        action_sizes=space.sizes,
+        action_low=space.low,
+        action_high=space.high,
+        map_scale=float(metadata.get("map_scale", 1.0)),
     )
 
 
 def _action_count(trajectory: Trajectory) -> int:
-    if trajectory.actions.ndim != 1:
-        return 0
+    space = _action_space(trajectory)
+    if space.kind != "discrete":
+        return sum(space.sizes) + len(space.low)
     counts = [int(trajectory.actions.max()) + 1, *(n + 1 for n in trajectory.known_actions)]
     if trajectory.action_mask is not None:
         counts.append(trajectory.action_mask.shape[1])

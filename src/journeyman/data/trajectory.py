@@ -1,7 +1,7 @@
 """Trajectories and demonstrations in memory.
 
 Legend: T steps of one lane, S steps of all trajectories, F features, C x H x W map, N actions,
-D dimensions of a continuous action.
+D components of an action.
 """
 
 import hashlib
@@ -51,7 +51,8 @@ class Trajectory:
 
     Attributes:
         features: (T, F) float32, before the action.
-        actions: (T,) int64, or (T, D) float32 for continuous actions.
+        actions: (T,) int64; (T, D) int64, where the sidecar's ``action_sizes`` says how many
+            choices each component has; or (T, D) float32 for continuous actions.
         old_log_probs: (T,) float32, log-probability of the action under the policy that acted;
             NaN where unknown.
         value_preds: (T,) or (T + 1,) float32, V(s_t), the last of T + 1 for the state after the
@@ -177,7 +178,7 @@ class Demonstrations:
 
     Attributes:
         features: (S, F) float32, before the action.
-        actions: (S,) int64.
+        actions: (S,) int64, (S, D) int64 or (S, D) float32, as the spec says.
         weights: (S,) float32, at least 0: how much each step counts.
         trajectory_ids: (S,) int64 in [0, trajectories).
         groups: (trajectories,) int64: trajectories of one group (agents of one world) stay on
@@ -194,7 +195,7 @@ class Demonstrations:
     """
 
     features: NDArray[np.float32]
-    actions: NDArray[np.int64]
+    actions: NDArray[Any]
     weights: NDArray[np.float32]
     trajectory_ids: NDArray[np.int64]
     groups: NDArray[np.int64]

@@ -60,6 +60,27 @@ def choose(
             return _box(outputs, log_std, rng, deterministic)
 
 
+def output_positions(actions: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.int64]:
+    """Returns (L, D) int64: which outputs of the policy the chosen actions stand for.
+
+    Args:
+        actions: (L,), or (L, D) of a multi-discrete action.
+        sizes: choices of each component; empty for a discrete action.
+    """
+    if not sizes:
+        return actions[:, None]
+    offsets = np.cumsum(sizes, dtype=np.int64) - np.array(sizes, np.int64)
+    return np.asarray(actions + offsets)
+
+
+def mask_allows(
+    mask: NDArray[np.bool_], actions: NDArray[np.int64], sizes: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Returns (L,) bool: whether the mask (L, N) allows every component of the action."""
+    positions = output_positions(actions, sizes)
+    return np.asarray(np.take_along_axis(mask, positions, axis=1).all(axis=1))
+
+
 def masked_log_softmax(logits: Array, mask: NDArray[np.bool_] | None) -> Array:
     """Returns log-probabilities (L, N) float32; masked actions have probability 0.
 

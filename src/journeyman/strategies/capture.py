@@ -38,7 +38,7 @@ class CaptureStrategy:
                 metadata={"seed": context.settings.seed, "social_stage": stage},
                 progress=context.watch,
             )
-        context.progress.end(f"{capture.actions.size:,} transitions")
+        context.progress.end(f"{capture.samples:,} transitions")
         result = capture_result(capture, manifest, time.monotonic() - began)
         context.emit("capture", result.metrics, result.samples)
         return result
