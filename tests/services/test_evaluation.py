@@ -8,11 +8,10 @@ import pytest
 
 from journeyman.env.protocol import LaneSpec
 from journeyman.errors import TrainingError
-from journeyman.policies.protocol import PolicyStep, unknown
 from journeyman.results import EvaluationResult
 from journeyman.services.evaluation import evaluate, evaluation_seeds, world_seeds
 from journeyman.settings.evaluation import EvaluationSettings
-from support.signal_env import Constant, SignalEnv
+from support.signal_env import Constant, Player, SignalEnv
 
 SETTINGS = EvaluationSettings(
     episodes=6,
@@ -24,22 +23,17 @@ SETTINGS = EvaluationSettings(
 SEEDS = (11, 22, 33, 44, 55, 66)
 
 
-class Guessing:
+class Guessing(Player):
     """Draws among the open actions; takes the first answer where it must not draw."""
 
     label = "guessing"
 
-    def act(
-        self,
-        obs: Mapping[str, np.ndarray],
-        rng: np.random.Generator,
-        *,
-        deterministic: bool = False,
-    ) -> PolicyStep:
+    def choose(
+        self, obs: Mapping[str, np.ndarray], rng: np.random.Generator, deterministic: bool
+    ) -> np.ndarray:
         open_actions = obs["action_mask"][:, 1]
         drawn = rng.integers(1, obs["action_mask"].shape[1], len(open_actions))
-        actions = np.where(open_actions, 1 if deterministic else drawn, 0).astype(np.int64)
-        return PolicyStep(actions, unknown(len(actions)), unknown(len(actions)))
+        return np.where(open_actions, 1 if deterministic else drawn, 0).astype(np.int64)
 
 
 class UnequalEnv(SignalEnv):
@@ -111,7 +105,7 @@ class WalkEnv:
         return obs, rewards, over, np.zeros_like(over), info
 
 
-class Reciting:
+class Reciting(Player):
     """Plays given actions, one row a step, the same in every lane."""
 
     label = "reciting"
@@ -119,16 +113,11 @@ class Reciting:
     def __init__(self, rows: list[list[float]], dtype: type) -> None:
         self.rows, self.dtype = rows, dtype
 
-    def act(
-        self,
-        obs: Mapping[str, np.ndarray],
-        rng: np.random.Generator,
-        *,
-        deterministic: bool = False,
-    ) -> PolicyStep:
+    def choose(
+        self, obs: Mapping[str, np.ndarray], rng: np.random.Generator, deterministic: bool
+    ) -> np.ndarray:
         row = np.array(self.rows[int(obs["features"][0, 0]) % len(self.rows)], self.dtype)
-        lanes = len(obs["features"])
-        return PolicyStep(np.tile(row, (lanes, 1)), unknown(lanes), unknown(lanes))
+        return np.tile(row, (len(obs["features"]), 1))
 
 
 def play(

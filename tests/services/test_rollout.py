@@ -6,10 +6,9 @@ import pytest
 
 from journeyman.data.storage import load_samples
 from journeyman.errors import UserError
-from journeyman.policies.protocol import PolicyStep, unknown
 from journeyman.policies.random import RandomPolicy
 from journeyman.services.rollout import Capture, capture_result, capture_rollout, save_capture
-from support.signal_env import Answering, SignalEnv
+from support.signal_env import Answering, Player, SignalEnv
 
 
 def play(env: SignalEnv, policy=None, *, ticks: int = 7, seed: int = 5) -> Capture:
@@ -146,24 +145,26 @@ def test_play_without_choice_is_warned_about() -> None:
     assert any("all captured rewards are the same" in w for w in capture.warnings)
 
 
-class Constant:
-    label = "constant"
+class Dictated(Player):
+    """Plays given actions, whatever is asked."""
+
+    label = "dictated"
 
     def __init__(self, actions: list[int]) -> None:
         self.actions = np.array(actions)
 
-    def act(self, obs, rng, *, deterministic=False) -> PolicyStep:
-        return PolicyStep(self.actions, unknown(len(self.actions)), unknown(len(self.actions)))
+    def choose(self, obs, rng, deterministic) -> np.ndarray:
+        return self.actions
 
 
 def test_a_masked_action_is_a_bug_and_named() -> None:
-    with pytest.raises(ValueError, match=r"constant: chose 'answer_2', .* \(tick 0, lane 0\)"):
-        play(SignalEnv(forced=1.0), Constant([2] * 8))
+    with pytest.raises(ValueError, match=r"dictated: chose 'answer_2', .* \(tick 0, lane 0\)"):
+        play(SignalEnv(forced=1.0), Dictated([2] * 8))
 
 
 def test_a_policy_must_answer_for_every_lane() -> None:
     with pytest.raises(ValueError, match=r"actions of shape \(3,\) for 8 lanes"):
-        play(SignalEnv(), Constant([0] * 3))
+        play(SignalEnv(), Dictated([0] * 3))
 
 
 def test_progress_ends_at_the_last_tick() -> None:

@@ -142,34 +142,45 @@ class SignalEnv:
         pass
 
 
-class Answering:
+class Player:
+    """Acts by what ``choose`` returns; log-probabilities and values stay unknown."""
+
+    label: str
+
+    def choose(
+        self, obs: Mapping[str, np.ndarray], rng: np.random.Generator, deterministic: bool
+    ) -> np.ndarray:
+        raise NotImplementedError
+
+    def act(
+        self,
+        obs: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+        *,
+        deterministic: bool = False,
+    ) -> PolicyStep:
+        actions = self.choose(obs, rng, deterministic)
+        return PolicyStep(actions, unknown(len(actions)), unknown(len(actions)))
+
+
+class Answering(Player):
     """The demonstrator: always right, waits when forced."""
 
     label = "demonstrator"
 
-    def act(
-        self,
-        obs: Mapping[str, np.ndarray],
-        rng: np.random.Generator,
-        *,
-        deterministic: bool = False,
-    ) -> PolicyStep:
+    def choose(
+        self, obs: Mapping[str, np.ndarray], rng: np.random.Generator, deterministic: bool
+    ) -> np.ndarray:
         signal = obs["features"][:, 1:].argmax(axis=1) + 1
-        actions = np.where(obs["action_mask"][:, 1:].any(axis=1), signal, 0).astype(np.int64)
-        return PolicyStep(actions, unknown(len(actions)), unknown(len(actions)))
+        return np.where(obs["action_mask"][:, 1:].any(axis=1), signal, 0).astype(np.int64)
 
 
-class Constant:
+class Constant(Player):
     """Names signal 1 whenever it may, whatever it sees."""
 
     label = "constant"
 
-    def act(
-        self,
-        obs: Mapping[str, np.ndarray],
-        rng: np.random.Generator,
-        *,
-        deterministic: bool = False,
-    ) -> PolicyStep:
-        actions = obs["action_mask"][:, 1].astype(np.int64)
-        return PolicyStep(actions, unknown(len(actions)), unknown(len(actions)))
+    def choose(
+        self, obs: Mapping[str, np.ndarray], rng: np.random.Generator, deterministic: bool
+    ) -> np.ndarray:
+        return obs["action_mask"][:, 1].astype(np.int64)
