@@ -37,7 +37,7 @@ class Relay(ParallelEnv):
         self.arrivals = dict(zip(self.possible_agents, arrivals, strict=False))
         self.action, self.mask_in, self.render_mode = action, mask_in, render_mode
         self.trouble, self.trouble_at = trouble, trouble_at
-        self.closed = False
+        self.closed, self.ever = False, 0
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         seen = spaces.Box(-10.0, 10.0, (2,), np.float32)
@@ -62,7 +62,12 @@ class Relay(ParallelEnv):
         return self._seen(self.agents), self._infos(self.agents)
 
     def _seen(self, agents: Sequence[str]) -> dict[str, Any]:
-        self.numbers = {agent: int(self.rng.integers(NUMBERS)) for agent in self.possible_agents}
+        self.ever += 1
+        carried = self.ever if self.trouble == "carry" else 0
+        self.numbers = {
+            agent: (int(self.rng.integers(NUMBERS)) + carried) % NUMBERS
+            for agent in self.possible_agents
+        }
         rows = {a: np.array([self.time / 10, self.numbers[a]], np.float32) for a in agents}
         if self.trouble == "shape" and self.time == self.trouble_at:
             rows["runner_1"] = np.zeros(4, np.float32)

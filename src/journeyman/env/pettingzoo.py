@@ -6,23 +6,22 @@ N outputs of the policy, D components of an action.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from journeyman.env.action_spaces import SpaceViolationError
+from journeyman.env.action_spaces import ActionLayout, SpaceViolationError
 from journeyman.env.episodes import lane_seeds
 from journeyman.env.pettingzoo_spaces import build, constructor, shared_spaces
 from journeyman.env.pettingzoo_world import Moment, World
 from journeyman.env.protocol import LaneSpec, StepInfo
-from journeyman.env.spaces import MASK, Arrays, first_not_finite, spec_from
-from journeyman.errors import UserError
+from journeyman.env.spaces import MASK, Arrays, ObservationLayout, first_not_finite, spec_from
+from journeyman.errors import TrainingError, UserError
 from journeyman.policies.protocol import Observation, Policy
 from journeyman.policies.registry import demonstrator_from
 from journeyman.settings.external_env import PettingZooSettings
-
-_specs: dict[str, LaneSpec] = {}
 
 
 def pettingzoo_lane_spec(settings: PettingZooSettings) -> LaneSpec:
@@ -33,12 +32,22 @@ def pettingzoo_lane_spec(settings: PettingZooSettings) -> LaneSpec:
     Raises:
         UserError: if it cannot be built, or its agents cannot share one policy.
     """
-    key = settings.model_dump_json()
-    if key not in _specs:
-        env = PettingZooEnv(settings, num_worlds=1)
-        _specs[key] = env.lane_spec
+    env_id, _, observations, actions = _read(settings.model_dump_json())
+    return spec_from(env_id, observations, actions)
+
+
+@lru_cache(maxsize=64)
+def _read(
+    settings_json: str,
+) -> tuple[str, tuple[Any, ...], ObservationLayout, ActionLayout]:
+    """Reads an environment's name, possible agents and spaces."""
+    settings = PettingZooSettings.model_validate_json(settings_json)
+    env_id = f"pettingzoo/{settings.module.rpartition('.')[2]}"
+    env = build(constructor(settings.module), env_id, settings.kwargs or {})
+    try:
+        return (env_id, *shared_spaces(env, env_id))
+    finally:
         env.close()
-    return _specs[key]
 
 
 class PettingZooEnv:
@@ -49,8 +58,9 @@ class PettingZooEnv:
     not there at first is idle until it comes. Idle lanes see zeros and a mask that allows
     everything. Events and reward terms are not counted.
 
-    World w's episodes are reset with seeds that come from the seed of ``reset`` and w alone;
-    ``state`` holds the current episode's actions, and ``restore`` plays them again.
+    World w's episodes are reset with seeds that come from the seed of ``reset`` and w alone, in
+    an environment that is built anew unless ``settings.rebuild`` is off; ``state`` holds the
+    current episode's actions, and ``restore`` plays them again.
     """
 
     event_names: tuple[str, ...] = ()
@@ -70,23 +80,25 @@ class PettingZooEnv:
         if num_worlds < 1:
             raise ValueError(f"num_worlds must be at least 1, got {num_worlds}")
         self.settings = settings
-        self._env_id = f"pettingzoo/{settings.module.rpartition('.')[2]}"
-        self._make = constructor(settings.module)
-        first = self._built()
-        self.agents, self._observations, self._actions = shared_spaces(first, self._env_id)
+        read = _read(settings.model_dump_json())
+        self._env_id, self.agents, self._observations, self._actions = read
         self.lane_spec = spec_from(self._env_id, self._observations, self._actions)
         self.num_worlds, self.num_envs = num_worlds, num_worlds * len(self.agents)
-        envs = [first, *(self._built() for _ in range(num_worlds - 1))]
+        make = constructor(settings.module)
+
+        def build_one(**more: Any) -> Any:
+            return build(make, self._env_id, {**(settings.kwargs or {}), **more})
+
         self._worlds = [
             World(
-                env,
+                build_one,
                 self.agents,
                 name=f"{self._env_id}, world {w}",
                 max_steps=settings.max_episode_steps,
+                rebuild=settings.rebuild,
             )
-            for w, env in enumerate(envs)
+            for w in range(num_worlds)
         ]
-        self._drawable: set[int] = set()
         self._begun = False
         self._last: Arrays = {}
 
@@ -191,8 +203,8 @@ class PettingZooEnv:
 
         Raises:
             ValueError: if the state is that of another number of worlds, agents or actions.
-            TrainingError: if the environment does not come back to what it showed, because it
-                draws from something else than the seed of its ``reset``.
+            UserError: if the environment does not come back to what it showed, because it draws
+                from something else than the seed of its ``reset``.
         """
         expected = (self.num_worlds, len(self.agents), *self.lane_spec.action_shape)
         actions = state["actions"]
@@ -205,13 +217,13 @@ class PettingZooEnv:
         for w, world in enumerate(self._worlds):
             world.seed, world.episode = int(state["seed"][w]), int(state["episode"][w])
             played = actions[w, : int(state["steps"][w])]
-            moment = world.again(np.array(played, self.lane_spec.action_dtype), self._row)
+            try:
+                moment = world.again(np.array(played, self.lane_spec.action_dtype), self._row)
+            except TrainingError as error:
+                raise self._not_repeatable(w) from error
             self._show(out, w, moment, world.present)
             if not np.array_equal(_digest(out, self._lanes(w)), state["seen"][w]):
-                world.fail(
-                    "the same seed and actions lead to another observation than before; draw "
-                    "from self.np_random or the seed of reset alone"
-                )
+                raise self._not_repeatable(w)
         self._begun, self._last = True, out
         return out
 
@@ -224,19 +236,16 @@ class PettingZooEnv:
         Raises:
             UserError: if the environment cannot draw itself.
         """
-        played = self._worlds[world]
-        if world not in self._drawable:
-            modes = played.env.metadata.get("render_modes", [])
+        shown = self._worlds[world]
+        if not shown.drawable:
+            modes = shown.env.metadata.get("render_modes", [])
             if "rgb_array" not in modes:
                 raise UserError(
                     f"{self._env_id} cannot draw itself: its render modes are {list(modes)}, "
                     "none is rgb_array"
                 )
-            played.env.close()
-            played.env = self._built(render_mode="rgb_array")
-            played.again(np.array(played.played), self._row)
-            self._drawable.add(world)
-        picture = played.env.render()
+            shown.make_drawable(self._row)
+        picture = shown.env.render()
         shape = np.shape(picture)
         if len(shape) != 3 or shape[2] != 3:
             raise UserError(f"{self._env_id}: render gave {shape}, not (height, width, 3)")
@@ -247,8 +256,13 @@ class PettingZooEnv:
         for world in self._worlds:
             world.env.close()
 
-    def _built(self, **more: Any) -> Any:
-        return build(self._make, self._env_id, {**(self.settings.kwargs or {}), **more})
+    def _not_repeatable(self, world: int) -> UserError:
+        anew = "" if self.settings.rebuild else "set env.rebuild=true, or "
+        return UserError(
+            f"{self._env_id}, world {world}: the play cannot be taken up again, because the same "
+            f"seed and actions lead to something else than before; {anew}draw all chance from the "
+            "seed of reset"
+        )
 
     def _lanes(self, world: int) -> slice:
         return slice(world * len(self.agents), (world + 1) * len(self.agents))

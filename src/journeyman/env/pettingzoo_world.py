@@ -44,30 +44,51 @@ class World:
 
     Attributes:
         env: the environment.
-        agents: all there can be, A names; the order of all arrays.
+        agents: all there can be, A; the order of all arrays.
         seed: what the episodes' seeds come from.
         episode: number of the current episode under that seed; -1 before the first.
         played: the actions of the current episode, one row of A a step.
         present: (A,) bool, who acts in the next step.
+        drawable: whether the environment was built with ``render_mode="rgb_array"``.
     """
 
     def __init__(
-        self, env: Any, agents: tuple[str, ...], *, name: str, max_steps: int | None
+        self,
+        build: Callable[..., Any],
+        agents: tuple[Any, ...],
+        *,
+        name: str,
+        max_steps: int | None,
+        rebuild: bool,
     ) -> None:
-        """Takes an environment over.
+        """Builds the environment.
 
         Args:
-            env: a parallel environment.
+            build: builds one; takes ``render_mode`` as a keyword argument.
             agents: its possible agents.
             name: what messages call this world, e.g. ``pettingzoo/x_v1, world 3``.
             max_steps: steps after which whoever is there is truncated; None: never.
+            rebuild: build it anew for each episode, so that nothing is carried over.
         """
-        self.env, self.agents = env, agents
+        self._build, self._rebuild, self._used = build, rebuild, False
+        self.env, self.agents = build(), agents
         self.seed, self.episode = 0, -1
         self.played: list[NDArray[Any]] = []
         self.present = np.zeros(len(agents), np.bool_)
+        self.drawable = False
         self._gone = np.zeros(len(agents), np.bool_)
         self._name, self._max_steps = name, max_steps
+
+    def make_drawable(self, act: Callable[[NDArray[Any]], list[Any]]) -> None:
+        """Builds the environment anew, able to draw itself, and plays its episode again."""
+        self.drawable, played = True, np.array(self.played)
+        self._build_anew()
+        self.again(played, act)
+
+    def _build_anew(self) -> None:
+        self.env.close()
+        self.env = self._build(render_mode="rgb_array") if self.drawable else self._build()
+        self._used = False
 
     def begin(self) -> Moment:
         """Resets the environment with the next episode's seed."""
@@ -137,7 +158,9 @@ class World:
         self.present = living & ~self._gone
 
     def _reset(self) -> Moment:
-        self.played = []
+        if self._used and self._rebuild:
+            self._build_anew()
+        self.played, self._used = [], True
         outcome = self._call("reset", seed=episode_seed(self.seed, self.episode))
         if not isinstance(outcome, tuple) or len(outcome) != 2:
             self.fail("reset must return (observations, infos)")

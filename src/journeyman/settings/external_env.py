@@ -45,7 +45,7 @@ class GymnasiumSettings(Section):
     max_episode_steps: int | None = Field(ge=1, le=1_000_000_000)
     """Steps after which an episode is truncated; null: as registered."""
     demonstrator: str | None = Field(min_length=1)
-    """Name of a registered demonstrator; null: there is none."""
+    """Name of a registered demonstrator, or path of a checkpoint; null: there is none."""
 
 
 class PettingZooSettings(Section):
@@ -58,5 +58,8 @@ class PettingZooSettings(Section):
     """Keyword arguments of ``parallel_env``, as one map; null: none."""
     max_episode_steps: int | None = Field(ge=1, le=1_000_000_000)
     """Steps after which all agents are truncated; null: as the environment says."""
+    rebuild: bool
+    """Build each world anew for each episode: slower, and right for whatever an environment
+    carries over from one episode to the next, which would make runs impossible to resume."""
     demonstrator: str | None = Field(min_length=1)
-    """Name of a registered demonstrator; null: there is none."""
+    """Name of a registered demonstrator, or path of a checkpoint; null: there is none."""
