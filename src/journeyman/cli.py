@@ -4,10 +4,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from journeyman.errors import TrainingError, UserError
 
-SUBCOMMANDS = ("rerun", "ui")
+if TYPE_CHECKING:
+    from journeyman.settings.root import Settings
+
+SUBCOMMANDS = ("doctor", "rerun", "sync", "ui")
 
 
 def entry_point() -> None:
@@ -35,7 +39,10 @@ def _main_job(argv: Sequence[str]) -> int:
         from journeyman.composition import check_jobs
         from journeyman.preflight import preflight
 
-        preflight(check_jobs(arguments))
+        jobs = check_jobs(arguments)
+        preflight(jobs)
+        if any(job.plan for job in jobs):
+            return _show_plans(jobs)
     # Hydra then hands exceptions through instead of printing and exiting on its own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     from journeyman.main import main
@@ -45,14 +52,24 @@ def _main_job(argv: Sequence[str]) -> int:
     return 0
 
 
+def _show_plans(jobs: "Sequence[Settings]") -> int:
+    """Draws the schedules that were asked for; no job of such a command line runs."""
+    from rich.console import Console
+
+    from journeyman.env.build import lanes_per_world
+    from journeyman.reporting.plan import print_plan
+
+    for job in jobs:
+        if job.plan:
+            print_plan(job, Console(), lanes_per_world=lanes_per_world(job.env))
+    return 0
+
+
 def _subcommand(name: str, argv: Sequence[str]) -> int:
-    if name == "ui":
-        from journeyman.commands import ui
+    from journeyman import commands
 
-        return ui(argv)
-    from journeyman.commands import rerun
-
-    return rerun(argv)
+    command: Callable[[Sequence[str]], int] = getattr(commands, name.replace("-", "_"))
+    return command(argv)
 
 
 def _guarded(work: Callable[[], int]) -> int:

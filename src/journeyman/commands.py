@@ -1,4 +1,4 @@
-"""The subcommands: ``journeyman rerun`` and ``journeyman ui``."""
+"""The subcommands: what is done around the main job."""
 
 import argparse
 import sys
@@ -58,4 +58,47 @@ def rerun(argv: Sequence[str]) -> int:
     if differences:
         return 1
     print(f"verified: every metric and the weights of {again.name} equal those of {original.name}")
+    return 0
+
+
+def doctor(argv: Sequence[str]) -> int:
+    """``journeyman doctor``: says what is here and what is wrong with it."""
+    parser = argparse.ArgumentParser(
+        prog="journeyman doctor",
+        description="Look at versions, machine, tracking store and caches; exit 1 if any fails.",
+    )
+    parser.add_argument("--outputs", default="outputs", help="outputs folder (default: outputs)")
+    parser.add_argument("--uri", help="tracking URI (default: as a run would choose)")
+    arguments = parser.parse_args(argv)
+    from rich.console import Console
+
+    from journeyman.doctor import examine, print_findings
+
+    findings = examine(Path(arguments.outputs).resolve(), arguments.uri)
+    print_findings(findings, Console())
+    return int(any(finding.health == "fail" for finding in findings))
+
+
+def sync(argv: Sequence[str]) -> int:
+    """``journeyman sync``: delivers metrics that the tracking store did not take."""
+    parser = argparse.ArgumentParser(
+        prog="journeyman sync",
+        description="Deliver what runs could not while their tracking store was away.",
+    )
+    parser.add_argument(
+        "folders", nargs="*", default=["outputs"], help="run or outputs folders (default: outputs)"
+    )
+    parser.add_argument("--uri", help="tracking URI (default: as the runs chose)")
+    arguments = parser.parse_args(argv)
+    from journeyman.rerun import saved_settings
+    from journeyman.tracking.redelivery import deliver_spool, spools_below
+
+    runs = [run for folder in arguments.folders for run in spools_below(Path(folder).resolve())]
+    for run_dir in runs:
+        settings = saved_settings(run_dir)
+        uri = arguments.uri or getattr(settings.tracking, "uri", None)
+        count = deliver_spool(run_dir, uri=uri, outputs=settings.outputs_path)
+        print(f"{run_dir}: {count} operations delivered")
+    if not runs:
+        print("nothing to deliver")
     return 0

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from journeyman.composition import settings_from
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator, new_run_dir
+from journeyman.settings.root import Settings
 from journeyman.tracking.jsonl import read_metrics
 
 _TIMED_GROUPS = ("time",)
@@ -32,6 +33,18 @@ def rerun_run(original: Path, overrides: Sequence[str] = ()) -> Path:
     Raises:
         UserError: if the folder holds no config, or the config does not validate.
     """
+    settings = saved_settings(original, overrides)
+    run_dir = new_run_dir(settings.outputs_path)
+    Orchestrator(settings, run_dir=run_dir, overrides=overrides, show=True).run()
+    return run_dir
+
+
+def saved_settings(original: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Returns the settings a run folder saved, with overrides.
+
+    Raises:
+        UserError: if the folder holds no config, or the config does not validate.
+    """
     path = original / "config.yaml"
     if not path.is_file():
         raise UserError(f"{original}: not a run folder (it has no config.yaml)")
@@ -48,10 +61,7 @@ def rerun_run(original: Path, overrides: Sequence[str] = ()) -> Path:
             OmegaConf.update(saved, key, yaml.safe_load(value))
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
-    settings = settings_from(saved)
-    run_dir = new_run_dir(settings.outputs_path)
-    Orchestrator(settings, run_dir=run_dir, overrides=overrides, show=True).run()
-    return run_dir
+    return settings_from(saved)
 
 
 def verify(original: Path, again: Path) -> list[str]:

@@ -30,7 +30,16 @@ KIND_OF = {("dataset", "small"): "scripted"}
 EXPECTED = {
     "strategy": {"bc", "ppo", "anneal", "capture", "replay", "evaluate"},
     "dataset": {"scripted", "small", "manifest", "rollout"},
-    "anneal": {"stepped", "linear", "quick"},
+    "anneal": {
+        "stepped",
+        "linear",
+        "cosine",
+        "kickstart",
+        "demo_augmented",
+        "jump_start",
+        "critic_first",
+        "quick",
+    },
     "social_reward": {"off", "c1", "c2", "c3", "staged"},
     "env": {"town", "gymnasium", "pettingzoo"},
     "policy": {"default", "small", "conv", "features"},

@@ -16,6 +16,7 @@ FLOORS = {
     "cli": 6,
     "__main__": 6,
     "commands": 6,
+    "doctor": 6,
     "rerun": 6,
     "main": 5,
     "composition": 5,
@@ -43,6 +44,7 @@ FLOORS = {
 
 SAME_FLOOR = {
     ("commands", "rerun"),
+    ("commands", "doctor"),
     ("cli", "commands"),
     ("__main__", "cli"),
     ("main", "composition"),

@@ -28,3 +28,12 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= count:
         raise UserError(f"device {name!r}: this machine has {count} CUDA devices; use auto or cpu")
     return device
+
+
+def describe_device() -> str:
+    """Returns what ``auto`` would take, in words."""
+    device = resolve_device("auto")
+    if device.type == "cpu":
+        return "cpu (torch sees no CUDA device)"
+    free, total = (size / 2**30 for size in torch.cuda.mem_get_info(device))
+    return f"{device}, {torch.cuda.get_device_name(device)}, {free:.1f} of {total:.1f} GiB free"

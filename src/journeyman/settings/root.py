@@ -1,8 +1,9 @@
 """The whole configuration of a run: the only schema there is."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from journeyman.settings.anneal import AnnealSettings
 from journeyman.settings.base import Section
@@ -40,6 +41,8 @@ class Settings(Section):
     metrics_log: JsonlSettings
     checkpoint: CheckpointSettings
     runtime: RuntimeSettings
+    plan: bool
+    """Print and draw the schedule of ``strategy=anneal``; nothing is trained or written."""
     outputs: str = Field(min_length=1)
     """Folder of run folders and of the embedded MLflow store, relative to the working folder."""
 
@@ -49,6 +52,12 @@ class Settings(Section):
         if outputs.startswith("~"):
             raise ValueError(f"~ is not expanded, give the whole path (got {outputs!r})")
         return outputs
+
+    @model_validator(mode="after")
+    def _only_a_schedule_has_a_plan(self) -> Self:
+        if self.plan and self.strategy.kind != "anneal":
+            raise ValueError(f"plan: only strategy=anneal has one, got {self.strategy.kind}")
+        return self
 
     @property
     def outputs_path(self) -> Path:

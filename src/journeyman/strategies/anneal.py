@@ -28,7 +28,7 @@ from journeyman.services.guardrails import (
     stage_verdict,
 )
 from journeyman.settings.anneal import StageSettings
-from journeyman.settings.schedule import Ramp
+from journeyman.settings.schedule import ends_of
 from journeyman.strategies.base import (
     StageOutcome,
     decide_promotion,
@@ -36,6 +36,7 @@ from journeyman.strategies.base import (
     emit_evaluation,
     evaluation_rng,
     play,
+    play_demonstrator,
     player,
     steps_spent,
     training_words,
@@ -85,7 +86,7 @@ class AnnealStrategy:
         first = self.untrained(context) if start is None else start
         demonstrations = context.demonstrations()
         untrained = play(context, player(first, "untrained"))
-        demonstrator = play(context, None)
+        demonstrator = play_demonstrator(context)
         emit_baselines(context, untrained, demonstrator)
 
         baseline = Baseline(evaluation=untrained, ppo_loss=None, trained=start is not None)
@@ -154,8 +155,8 @@ class AnnealStrategy:
                 cycle=stage.cycle,
                 anneal_mode=stage.mode,
                 social_stage=context.settings.social_reward.stage_at(stage.cycle),
-                bc_weight_start=_ends(stage)[0],
-                bc_weight_end=_ends(stage)[1],
+                bc_weight_start=ends_of(stage.bc_weight)[0],
+                bc_weight_end=ends_of(stage.bc_weight)[-1],
                 status=decision.status,
                 reason=decision.reason,
                 guardrails=decision.readings,
@@ -184,7 +185,7 @@ def _telemetry(
     }
     for done in course.stages:
         if isinstance(done.training, BCTrainingResult):
-            known["anneal_bc_accuracy"] = done.training.val_decision_accuracy
+            known["anneal_bc_accuracy"] = done.training.gate_accuracy
             known["anneal_bc_threshold"] = context.settings.anneal.guardrails.bc_accuracy.threshold
             known["anneal_bc_passed"] = done.status != "FAIL"
     rates = course.baseline.evaluation.rates if course.baseline.trained else {}
@@ -232,11 +233,6 @@ def _move_on(
             ppo_loss = outcome.result.loss_total_mean
         course.accepted = trained
         course.baseline = Baseline(evaluation=evaluation, ppo_loss=ppo_loss)
-
-
-def _ends(stage: StageSettings) -> tuple[float, float]:
-    weight = stage.bc_weight
-    return (weight.start, weight.end) if isinstance(weight, Ramp) else (weight, weight)
 
 
 def _baseline_figures(baseline: Baseline) -> dict[str, float]:

@@ -95,7 +95,15 @@ def check_reachable(settings: TrackingSettings, outputs: Path) -> None:
     """
     if not isinstance(settings, MlflowSettings):
         return
-    address = resolve_address(settings.uri, outputs)
+    check_store(resolve_address(settings.uri, outputs))
+
+
+def check_store(address: StoreAddress) -> None:
+    """Checks that a store can be used, as ``check_reachable`` does.
+
+    Raises:
+        UserError: it cannot.
+    """
     if address.database is not None:
         check_database(address)
     elif urlsplit(address.uri).scheme.lower() in _HTTP:
