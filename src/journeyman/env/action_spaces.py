@@ -4,6 +4,7 @@ Legend: L lanes, N outputs of the policy, D components of an action.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,26 +57,44 @@ class ActionLayout:
             ValueError: if the shape is wrong.
         """
         lanes, given = len(actions), np.asarray(actions)
-        expected = {"discrete": (), "multi_discrete": (len(self.sizes),)}
-        shape = expected.get(self.kind, (len(self.names),))
-        if given.shape != (lanes, *shape):
-            raise ValueError(f"actions must be {('L', *shape)}, got {given.shape}")
+        if given.shape != (lanes, *self._shape):
+            raise ValueError(f"actions must be {('L', *self._shape)}, got {given.shape}")
         if self.kind == "box":
             return self._clipped(given)
         if given.dtype.kind not in "iu":
             raise ValueError(f"actions must be whole numbers, got {given.dtype}")
-        sizes = np.array(self.sizes or len(self.names))
-        wrong = (given < 0) | (given >= sizes)
-        if wrong.any():
-            lane = int(np.argwhere(wrong)[0, 0])
-            raise SpaceViolationError(
-                f"action {given[lane].tolist()} does not exist; each is at least 0 and below "
-                f"{sizes.tolist()}",
-                lane,
-            )
+        ids = np.ascontiguousarray(given, np.int64)
+        self._check_exist(ids)
         space: Any = self.space
-        started = given.reshape(lanes, *space.shape) + getattr(space, "start", 0)
-        return np.asarray(started, space.dtype)
+        started = ids.reshape(lanes, *space.shape)
+        if self._moved:
+            started = started + space.start
+        return started.astype(space.dtype, copy=False)
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
+        shapes = {"discrete": (), "multi_discrete": (len(self.sizes),)}
+        return shapes.get(self.kind, (len(self.names),))
+
+    @cached_property
+    def _moved(self) -> bool:
+        """Whether the environment's numbers begin elsewhere than at 0."""
+        return bool(np.any(getattr(self.space, "start", 0)))
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.int64]:
+        return np.array(self.sizes or len(self.names), np.int64)
+
+    def _check_exist(self, ids: NDArray[np.int64]) -> None:
+        # Seen as unsigned a negative action is a large one: one pass finds both.
+        if not (ids.view(np.uint64) >= self._sizes.view(np.uint64)).any():
+            return
+        lane = int(np.argwhere((ids < 0) | (ids >= self._sizes))[0, 0])
+        raise SpaceViolationError(
+            f"action {ids[lane].tolist()} does not exist; each is at least 0 and below "
+            f"{self._sizes.tolist()}",
+            lane,
+        )
 
     def _clipped(self, given: NDArray[Any]) -> NDArray[Any]:
         space: Any = self.space
