@@ -120,7 +120,7 @@ class CaptureResult(Result):
     worlds: int
     lanes: int
     samples: int
-    """Transitions captured: ticks x lanes."""
+    """Transitions captured: ticks x lanes, without idle steps."""
     trajectories: int
     digest: str
     """SHA-256 over all captured arrays: the dataset's identity."""
@@ -152,28 +152,40 @@ class ReplaySummary(Result):
 
 
 class BCTrainingResult(Result):
-    """Behaviour cloning; figures named ``val_*`` are on trajectories never trained on."""
+    """Behaviour cloning; figures named ``val_*`` are on trajectories never trained on.
+
+    Continuous actions are never exactly right: for them accuracies and the figures of choices
+    are None or empty, and errors and explained variance are there instead.
+    """
 
     mode: Literal["bc"] = "bc"
     manifest: str | None
-    accuracy: float
-    """On the training trajectories, last epoch."""
+    accuracy: float | None
+    """On the training trajectories, last epoch; all components of an action must be right."""
     loss: float
     """Mean over the last epoch's minibatches."""
-    val_accuracy: float
-    val_decision_accuracy: float
+    val_accuracy: float | None
+    val_decision_accuracy: float | None
     """On steps where the mask allows a real choice."""
     val_loss: float
-    majority_accuracy: float
+    """Cross-entropy; continuous actions: negative log-density."""
+    val_mean_absolute_error: float | None = None
+    """Continuous actions: mean over steps and components of |policy's mean - action|."""
+    val_explained_variance: float | None = None
+    """Continuous actions: 1 - squared error / squared distance of the actions from their mean,
+    both summed over steps and components; 0 is what the mean action reaches."""
+    majority_accuracy: float | None
     """Held-out accuracy of always answering the training set's most frequent action."""
-    majority_decision_accuracy: float
+    majority_decision_accuracy: float | None
     """The same on decision steps."""
-    accuracy_over_majority: float
+    accuracy_over_majority: float | None
     """``val_decision_accuracy - majority_decision_accuracy``."""
     per_action: dict[str, dict[str, float]]
-    """Action -> precision, recall, support on held-out decision steps."""
+    """Action -> precision, recall, support on held-out decision steps; of actions with several
+    components each choice by itself."""
     confusion: tuple[tuple[int, ...], ...]
-    """Rows true, columns predicted, held-out decision steps."""
+    """Rows true, columns predicted, held-out decision steps; of actions with several components
+    a block for each."""
     learning_rate: float
     batch_size: int
     epochs: int
@@ -185,7 +197,20 @@ class BCTrainingResult(Result):
     samples: int
     val_samples: int
     action_histogram: dict[str, int]
+    """Choice -> how often the training trajectories make it."""
     weights_digest: str
+
+    @property
+    def gate_accuracy(self) -> float:
+        """What the gate judges: ``val_decision_accuracy``, or ``val_explained_variance``.
+
+        Raises:
+            ValueError: if the result has neither.
+        """
+        for figure in (self.val_decision_accuracy, self.val_explained_variance):
+            if figure is not None:
+                return figure
+        raise ValueError("imitation with neither accuracy nor explained variance")
 
 
 class PPOTrainingResult(Result):
@@ -258,7 +283,8 @@ class AnnealSummary(Result):
     baselines: dict[str, float]
     """Guardrail baselines: figures of the last accepted stage, from played episodes."""
     untrained: EvaluationResult
-    demonstrator: EvaluationResult
+    demonstrator: EvaluationResult | None
+    """None where the environment has no demonstrator."""
     final: EvaluationResult
     promotion: PromotionSnapshot | None
     promotion_pass_streak: int
@@ -274,6 +300,7 @@ class TrainingSummary(Result):
     training: BCTrainingResult | PPOTrainingResult
     untrained: EvaluationResult
     demonstrator: EvaluationResult | None
+    """None where the environment has no demonstrator."""
     final: EvaluationResult
     promotion: PromotionSnapshot | None
     weights_digest: str

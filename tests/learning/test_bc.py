@@ -3,14 +3,7 @@ import pytest
 import torch
 
 from journeyman.errors import TrainingError, UserError
-from journeyman.learning.bc import (
-    class_weights,
-    confusion_matrix,
-    held_out_figures,
-    majority_accuracy,
-    per_action_figures,
-    train_epoch,
-)
+from journeyman.learning.bc import class_weights, rarity_weights, train_epoch
 from journeyman.learning.demonstrations import (
     DemonstrationTensors,
     check_demonstrations,
@@ -99,20 +92,6 @@ def test_a_nan_is_named_with_dataset_epoch_and_minibatch():
         )
 
 
-def test_held_out_figures():
-    # The untrained policy's forced steps have one allowed action: always right there.
-    shown = signal_demonstrations()
-    network, decisions = untrained(shown), shown.decisions()
-    figures = held_out_figures(network, tensors(shown), decisions, epoch=1)
-    right = figures.predicted == shown.actions
-    assert right[~decisions].all()
-    assert figures.accuracy == right.mean()
-    assert figures.decision_accuracy == right[decisions].mean()
-    assert figures.decision_accuracy < figures.accuracy
-    # Almost uniform over four actions on decisions, certain elsewhere.
-    assert figures.loss == pytest.approx(decisions.mean() * np.log(4.0), rel=0.02)
-
-
 def test_class_weights_have_mean_one_and_favour_the_rare():
     # 3 of action 0, 1 of action 2, none of 1: 4 / (2 * 3) and 4 / (2 * 1).
     found = class_weights(np.array([0, 0, 2, 0]), 3)
@@ -120,16 +99,10 @@ def test_class_weights_have_mean_one_and_favour_the_rare():
     assert found[[0, 0, 2, 0]].mean() == pytest.approx(1.0)
 
 
-def test_confusion_precision_and_recall():
-    # Demonstrated 0 0 1, predicted 0 1 1: action 0 recall 1/2, action 1 precision 1/2.
-    confusion = confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
-    assert confusion.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
-    assert per_action_figures(confusion, ("a", "b", "c")) == {
-        "a": {"precision": 1.0, "recall": 0.5, "support": 2.0},
-        "b": {"precision": 0.5, "recall": 1.0, "support": 1.0},
-    }
-
-
-def test_majority_is_the_training_sets():
-    # Most frequent in training is 1; of the held-out 1 1 0 0 0 that answers two of five.
-    assert majority_accuracy(np.array([1, 1, 0]), np.array([1, 1, 0, 0, 0])) == 0.4
+def test_rarity_of_an_action_is_the_mean_over_its_components():
+    # component 0: 3 of choice 0, 1 of 1: 4 / (2 * 3) and 4 / (2 * 1); component 1: 2 and 2: 1
+    actions = np.array([[0, 1], [0, 0], [1, 1], [0, 0]])
+    found = rarity_weights(actions, (2, 3))
+    np.testing.assert_allclose(found, [5.0 / 6.0, 5.0 / 6.0, 1.5, 5.0 / 6.0], rtol=1e-6)
+    assert found.mean() == pytest.approx(1.0)
+    assert found.dtype == np.float32

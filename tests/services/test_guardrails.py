@@ -166,6 +166,47 @@ def test_the_gate_reads_decision_steps(accuracy: float, tripped: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("threshold", "margin", "accuracy", "limit", "tripped"),
+    [
+        # the most frequent action alone is right in .4 of the decision steps: .4 + margin counts
+        # where it is more than the threshold, and not at all where the margin is 0
+        (0.3, 0.2, 0.59, 0.6, True),
+        (0.3, 0.2, 0.61, 0.6, False),
+        (0.9, 0.2, 0.89, 0.9, True),
+        (0.3, 0.0, 0.35, 0.3, False),
+        # nothing reaches .4 + .7 = 1.1
+        (0.3, 0.7, 1.0, 1.1, True),
+    ],
+)
+def test_accuracy_must_lie_above_the_most_frequent_actions(
+    threshold: float, margin: float, accuracy: float, limit: float, tripped: bool
+) -> None:
+    gate = {"threshold": threshold, "min_over_majority": margin}
+    reading = check(imitation(accuracy), bc_accuracy=gate)["bc_accuracy"]
+    assert (reading.tripped, reading.value) == (tripped, accuracy)
+    assert reading.limit == pytest.approx(limit)
+    assert ("most frequent action alone has 0.4" in reading.reason) == (limit > threshold)
+
+
+@pytest.mark.parametrize(("explained", "tripped"), [(0.95, False), (0.85, True), (-3.0, True)])
+def test_continuous_actions_are_gated_by_explained_variance(
+    explained: float, tripped: bool
+) -> None:
+    nothing = dict.fromkeys(
+        (
+            *("accuracy", "val_accuracy", "val_decision_accuracy"),
+            *("majority_accuracy", "majority_decision_accuracy", "accuracy_over_majority"),
+        )
+    )
+    figures = {"val_explained_variance": explained, "val_mean_absolute_error": 0.1}
+    training = imitation(0.0).model_copy(update={**nothing, **figures})
+    # the share above a most frequent action means nothing here and is not asked for
+    reading = check(training, bc_accuracy={"min_over_majority": 0.9})["bc_accuracy"]
+    assert (reading.tripped, reading.value, reading.limit) == (tripped, explained, 0.9)
+    assert reading.reason.startswith("explained variance of held-out actions")
+
+
+@pytest.mark.parametrize(
     ("baseline", "loss", "limit", "tripped"),
     [
         # limit = baseline + .10 * max(|baseline|, .001)

@@ -1,13 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from journeyman.checkpoint import load_checkpoint
 from journeyman.context import RunStopped
 from journeyman.errors import UserError
-from journeyman.learning.policy import initial_checkpoint
+from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoint
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
+from journeyman.services.rollout import capture_rollout
 from journeyman.settings.schedule import Ramp, value_at
+from journeyman.strategies.base import training_words
 from journeyman.strategies.bc import train_bc
+from support.action_envs import AnswerEnv
 from support.training import (
     SMALL,
     Surroundings,
@@ -152,3 +157,119 @@ def test_demonstrations_without_a_choice_are_refused(tmp_path):
     forced = signal_demonstrations(action_mask=mask, actions=np.zeros(len(shown), np.int64))
     with pytest.raises(UserError, match="no held-out step has a real choice"):
         taught(tmp_path, forced)
+
+
+def answers(kind, *, worlds=40, ticks=30, seed=3, **env):
+    """The right answers in a capture of an environment of this kind of action."""
+    world = AnswerEnv(kind, num_worlds=worlds, **env)
+    rng = np.random.default_rng(0)
+    capture = capture_rollout(world, world.demonstrator(), ticks=ticks, seed=seed, rng=rng)
+    return capture.demonstrations
+
+
+def taught_answers(tmp_path, kind, shown=None, **changes):
+    shown = answers(kind) if shown is None else shown
+    context = Surroundings(
+        tmp_path, demonstrations=shown, env=lambda worlds: AnswerEnv(kind, num_worlds=worlds)
+    )
+    settings = bc_settings(**{"epochs": 30, **changes})
+    return context, train_bc(context, untrained(context), settings)
+
+
+def test_a_linear_policy_of_continuous_actions_is_recovered(tmp_path):
+    context, outcome = taught_answers(tmp_path, "box")
+    result = outcome.result
+    # Deviations of the right actions are about .8 and .7 (uniform features, variance 1/3): an
+    # error of .05 a component leaves under 1 % unexplained; the untrained policy, whose mean
+    # is nearly 0, explains nothing.
+    assert result.val_explained_variance > 0.99
+    assert result.val_mean_absolute_error < 0.06
+    assert result.gate_accuracy == result.val_explained_variance
+    choices = (result.accuracy, result.val_accuracy, result.val_decision_accuracy)
+    majority = (result.majority_accuracy, result.accuracy_over_majority)
+    assert {*choices, *majority} == {None}
+    assert (result.per_action, result.confusion, result.action_histogram) == ({}, (), {})
+    emitted = context.emissions.of("bc")
+    assert not any("accuracy" in name for name in emitted[0])
+    assert emitted[0]["val_explained_variance"] < emitted[-1]["val_explained_variance"]
+    losses = [metrics["val_loss"] for metrics in emitted]
+    assert result.best_epoch == int(np.argmin(losses)) + 1
+    assert "explained variance 0.99" in training_words(result)
+    # both players give the demonstrator's actions on what none of them has seen
+    fresh = answers("box", worlds=20, seed=9)
+    obs = {"features": fresh.features}
+    for player in (
+        NumpyActorCritic.from_checkpoint(outcome.checkpoint),
+        policy_from_checkpoint(outcome.checkpoint),
+    ):
+        step = player.act(obs, np.random.default_rng(0), deterministic=True)
+        assert np.abs(step.actions - fresh.actions).mean() < 0.06
+
+
+def test_the_deviation_of_continuous_actions_is_learned(tmp_path):
+    # Noise of deviation .3 on the demonstrator's actions: ln .3 = -1.2 is what the policy's
+    # deviation must come to, from 0.
+    shown = answers("box", worlds=60)
+    noise = np.random.default_rng(1).normal(0.0, 0.3, shown.actions.shape)
+    noisy = replace(shown, actions=(shown.actions + noise).astype(np.float32))
+    _, outcome = taught_answers(tmp_path, "box", noisy, epochs=12)
+    log_std = outcome.checkpoint.part("policy")["log_std"]
+    np.testing.assert_allclose(log_std, np.log(0.3), atol=0.1)
+
+
+def test_choices_of_several_components_are_imitated(tmp_path):
+    _, outcome = taught_answers(tmp_path, "multi_discrete", epochs=15)
+    result = outcome.result
+    # six pairs of choices; the signs and largest of three numbers near 0 stay doubtful
+    assert result.val_decision_accuracy == result.val_accuracy > 0.85
+    assert result.accuracy_over_majority > 0.4
+    assert result.val_explained_variance is None
+    assert sum(result.action_histogram.values()) == 2 * result.samples
+    assert set(result.per_action) == {"low", "high", "first", "second", "third"}
+    assert min(figures["recall"] for figures in result.per_action.values()) > 0.85
+
+
+@pytest.mark.parametrize("option", [{"label_smoothing": 0.1}, {"weights": True}])
+def test_options_of_choices_work_on_several_components(tmp_path, option):
+    changes = {"class_weighting": "inverse_frequency"} if "weights" in option else option
+    _, outcome = taught_answers(tmp_path, "multi_discrete", epochs=15, **changes)
+    assert outcome.result.val_decision_accuracy > 0.8
+
+
+def test_options_of_choices_are_refused_for_continuous_actions(tmp_path):
+    with pytest.raises(UserError) as caught:
+        taught_answers(tmp_path, "box", label_smoothing=0.1, class_weighting="inverse_frequency")
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "label_smoothing",
+        "class_weighting",
+    ]
+
+
+def test_continuous_actions_that_do_not_vary_are_refused(tmp_path):
+    shown = answers("box", worlds=4)
+    same = replace(shown, actions=np.zeros_like(shown.actions))
+    with pytest.raises(UserError, match="no held-out action differs from another"):
+        taught_answers(tmp_path, "box", same)
+
+
+def test_lanes_that_idle_are_imitated_without_their_idle_steps(tmp_path):
+    shown = answers("box", idles=True)
+    assert len(shown) < 40 * 30
+    _, outcome = taught_answers(tmp_path, "box", shown)
+    assert outcome.result.samples + outcome.result.val_samples == len(shown)
+    assert outcome.result.val_explained_variance > 0.99
+
+
+def test_a_stage_of_continuous_actions_goes_on_bit_for_bit(tmp_path):
+    _, expected = taught_answers(tmp_path / "whole", "box", epochs=4)
+    shown = answers("box")
+    make = lambda worlds: AnswerEnv("box", num_worlds=worlds)  # noqa: E731
+    stopped = Surroundings(
+        tmp_path / "cut", demonstrations=shown, env=make, checkpoint_every=1, stop_after=2
+    )
+    with pytest.raises(RunStopped):
+        train_bc(stopped, untrained(stopped), bc_settings(epochs=4))
+    halfway = load_checkpoint(tmp_path / "cut" / "checkpoints" / "latest.safetensors")
+    resumed = Surroundings(tmp_path / "resumed", demonstrations=shown, env=make)
+    outcome = train_bc(resumed, halfway, bc_settings(epochs=4))
+    assert outcome.checkpoint.digest() == expected.checkpoint.digest()

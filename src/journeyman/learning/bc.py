@@ -1,6 +1,6 @@
-"""Behaviour cloning: one epoch of it, and what it is judged by.
+"""Behaviour cloning: one epoch of it.
 
-Legend: S samples, B samples of a minibatch, N actions.
+Legend: S samples, N choices, D components of an action.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from journeyman.errors import TrainingError
 from journeyman.learning.demonstrations import DemonstrationTensors
@@ -17,8 +16,7 @@ from journeyman.learning.network import ActorCritic
 from journeyman.learning.optimizers import clip_gradients
 from journeyman.settings.strategy import BCSettings
 
-EVALUATION_ROWS = 8192
-FIGURES = ("loss", "correct", "grad_norm")
+FIGURES = ("loss", "correct", "absolute_error", "grad_norm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +25,15 @@ class EpochFigures:
 
     Attributes:
         loss: mean over the minibatches, nats.
-        accuracy: share of samples whose action the policy found most probable when it met them.
+        accuracy: share of samples whose action the policy found most probable when it met them;
+            None for continuous actions.
+        mean_absolute_error: of the policy's mean when it met them; None for choices.
         grad_norm: mean global norm before clipping.
     """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
+    mean_absolute_error: float | None
     grad_norm: float
 
 
@@ -70,7 +71,8 @@ def train_epoch(
         torch.autograd.backward(imitation.loss)
         norm = clip_gradients(network, settings.max_grad_norm)
         optimizer.step()
-        rows.append(torch.stack([imitation.loss.detach(), imitation.correct, norm]))
+        figures = (imitation.loss.detach(), imitation.correct, imitation.absolute_error, norm)
+        rows.append(torch.stack(figures))
     table = torch.stack(rows).cpu().numpy().astype(np.float64)
     bad = np.argwhere(~np.isfinite(table))
     if len(bad):
@@ -81,10 +83,13 @@ def train_epoch(
         )
     sizes = np.full(len(table), settings.batch_size)
     sizes[-1] = len(samples) - settings.batch_size * (len(table) - 1)
+    correct, error = (sizes @ table[:, 1:3] / len(samples)).tolist()
+    continuous = samples.actions.is_floating_point()
     return EpochFigures(
         loss=float(table[:, 0].mean()),
-        accuracy=float((table[:, 1] * sizes).sum() / len(samples)),
-        grad_norm=float(table[:, 2].mean()),
+        accuracy=None if continuous else correct,
+        mean_absolute_error=error if continuous else None,
+        grad_norm=float(table[:, 3].mean()),
     )
 
 
@@ -101,103 +106,14 @@ def class_weights(actions: NDArray[np.int64], count: int) -> NDArray[np.float32]
     return np.where(histogram > 0, weights, 0.0).astype(np.float32)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeldOutFigures:
-    """The policy's answers to samples it was not trained on.
-
-    Attributes:
-        loss: weighted mean cross-entropy, nats, without smoothing.
-        accuracy: share answered right.
-        decision_accuracy: the same on steps with a real choice.
-        predicted: (S,) int64, most probable allowed actions.
-    """
-
-    loss: float
-    accuracy: float
-    decision_accuracy: float
-    predicted: NDArray[np.int64]
-
-
-def held_out_figures(
-    network: ActorCritic,
-    samples: DemonstrationTensors,
-    decisions: NDArray[np.bool_],
-    *,
-    epoch: int,
-) -> HeldOutFigures:
-    """Answers held-out samples.
+def rarity_weights(actions: NDArray[np.int64], sizes: tuple[int, ...]) -> NDArray[np.float32]:
+    """Returns (S,) float32: the mean over components of each choice's ``class_weights``.
 
     Args:
-        network: is not changed.
-        samples: as the policy sees them.
-        decisions: (S,) bool, at least one True.
-        epoch: from 1, for messages.
-
-    Raises:
-        TrainingError: the loss is not finite.
+        actions: (S, D) of the training samples.
+        sizes: choices of each of the D components.
     """
-    predicted, losses = [], []
-    with torch.inference_mode():
-        for start in range(0, len(samples), EVALUATION_ROWS):
-            rows = torch.arange(start, min(start + EVALUATION_ROWS, len(samples)))
-            part = samples.take(rows.to(network.device))
-            distribution = network.distribution(
-                network.outputs(part.features, part.grid), part.bias
-            )
-            predicted.append(distribution.mode())
-            losses.append(-distribution.log_prob(part.actions))
-    answers = _joined(predicted)
-    right = answers == samples.actions.cpu().numpy()
-    weights = samples.weights.cpu().numpy().astype(np.float64)
-    total = weights.sum()
-    weighted = (_joined(losses).astype(np.float64) * weights).sum()
-    loss = float(weighted / total) if total > 0.0 else 0.0
-    if not np.isfinite(loss):
-        raise TrainingError(f"val_loss is {loss} (dataset {samples.label}, epoch {epoch})")
-    return HeldOutFigures(
-        loss=loss,
-        accuracy=float(right.mean()),
-        decision_accuracy=float(right[decisions].mean()),
-        predicted=answers,
-    )
-
-
-def _joined(parts: list[Tensor]) -> NDArray[np.int64]:
-    joined: NDArray[np.int64] = torch.cat(parts).cpu().numpy()
-    return joined
-
-
-def confusion_matrix(
-    actions: NDArray[np.int64], predicted: NDArray[np.int64], count: int
-) -> NDArray[np.int64]:
-    """Returns (N, N) int64: rows demonstrated, columns predicted."""
-    pairs = np.bincount(actions * count + predicted, minlength=count * count)
-    return pairs.reshape(count, count)
-
-
-def per_action_figures(
-    confusion: NDArray[np.int64], names: tuple[str, ...]
-) -> dict[str, dict[str, float]]:
-    """Returns precision, recall and support of each action that occurs or is predicted.
-
-    A precision or recall over nothing is 0.
-    """
-    figures = {}
-    for action, name in enumerate(names):
-        support, answered = int(confusion[action].sum()), int(confusion[:, action].sum())
-        if support + answered == 0:
-            continue
-        right = int(confusion[action, action])
-        figures[name] = {
-            "precision": right / max(answered, 1),
-            "recall": right / max(support, 1),
-            "support": float(support),
-        }
-    return figures
-
-
-def majority_accuracy(train_actions: NDArray[np.int64], held_out: NDArray[np.int64]) -> float:
-    """Returns the held-out accuracy of always answering the most frequent training action."""
-    if len(train_actions) == 0:
-        return 0.0
-    return float((held_out == np.bincount(train_actions).argmax()).mean())
+    columns = zip(actions.T, sizes, strict=True)
+    by_component = [class_weights(column, size)[column] for column, size in columns]
+    weights: NDArray[np.float32] = np.mean(by_component, axis=0, dtype=np.float32)
+    return weights

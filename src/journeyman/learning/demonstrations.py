@@ -1,6 +1,7 @@
 """Demonstrations as tensors, split into what is trained on and what is held out.
 
-Legend: S samples, B samples of a minibatch, F features, N actions, C x h x w the map.
+Legend: S samples, B samples of a minibatch, F features, N outputs of the policy,
+D components of an action, C x h x w the map.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 from journeyman.learning.distributions import mask_bias
 from journeyman.learning.tensors import as_tensor
+from journeyman.policies.actions import mask_allows
 from journeyman.policies.numpy_actor_critic import Whitening
 
 
@@ -46,8 +48,8 @@ def check_demonstrations(demonstrations: Demonstrations, spec: LaneSpec) -> None
         for problem in spec.mismatches(demonstrations.lane_spec)
     ]
     mask, actions = demonstrations.action_mask, demonstrations.actions
-    if mask is not None:
-        forbidden = int((~np.take_along_axis(mask, actions[:, None], axis=1)).sum())
+    if mask is not None and not problems:
+        forbidden = int((~mask_allows(mask, actions, spec.action_sizes)).sum())
         if forbidden:
             problems.append(
                 f"demonstrations {label}: {forbidden} actions are forbidden by their own mask"
@@ -65,7 +67,7 @@ class DemonstrationTensors:
         features: (S, F) float32, raw.
         grid: (S, C, h, w) uint8, or None where the network reads no map.
         bias: (S, N) float32 of ``mask_bias``, or None.
-        actions: (S,) int64.
+        actions: (S,) or (S, D) int64, or (S, D) float32.
         weights: (S,) float32.
     """
 

@@ -42,7 +42,8 @@ FULLER = {
     "all events here.",
     "conflict.rivalry_avoid_count_mean_avg": "Mean over lanes and steps of the observed count of "
     "rivals avoided, a tenth each.",
-    "anneal_bc_accuracy": "Held-out accuracy on decision steps after the last imitation stage.",
+    "anneal_bc_accuracy": "Held-out accuracy on decision steps after the last imitation stage; "
+    "of continuous actions the share of their variance explained.",
     "explained_variance": "Share of the returns' variance that the value function foresaw; "
     "absent where returns do not vary.",
     "episode_return_mean": "Mean return of the lanes' episodes that ended in the rollout, before "

@@ -173,12 +173,19 @@ def run_verdict(stages: Sequence[Verdict]) -> tuple[Verdict, str]:
 
 
 def _bc_accuracy(guardrail: BCAccuracyGuardrail, training: BCTrainingResult) -> GuardrailReading:
+    figure, limit = "held-out accuracy on decision steps", guardrail.threshold
+    majority, margin = training.majority_decision_accuracy, guardrail.min_over_majority
+    if training.val_decision_accuracy is None:
+        figure = "explained variance of held-out actions"
+    elif majority is not None and margin > 0.0 and majority + margin > limit:
+        figure += f" (the most frequent action alone has {majority:.4g})"
+        limit = majority + margin
     return _against_limit(
         "bc_accuracy",
         guardrail.on_trip,
-        "held-out accuracy on decision steps",
-        value=training.val_decision_accuracy,
-        limit=guardrail.threshold,
+        figure,
+        value=training.gate_accuracy,
+        limit=limit,
         falls=True,
     )
 

@@ -20,10 +20,14 @@ class Guardrail(Section):
 
 
 class BCAccuracyGuardrail(Guardrail):
-    """The gate behind imitation: accuracy on held-out trajectories, on decision steps."""
+    """The gate behind imitation: accuracy on held-out trajectories, on decision steps; for
+    continuous actions the share of their variance that the policy explains."""
 
     threshold: float = Field(ge=0.0, le=1.0)
     """Lowest share of held-out decision steps on which the demonstrated action is answered."""
+    min_over_majority: float = Field(default=0.0, ge=0.0, le=1.0)
+    """How far that share must also lie above what always answering the most frequent action
+    gets; 0: not asked for. Where there is but one action to learn, it can never pass."""
 
 
 class LossGuardrail(Guardrail):

@@ -14,22 +14,14 @@ from journeyman.context import TrainingContext
 from journeyman.data.trajectory import Demonstrations
 from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
-from journeyman.learning.bc import (
-    EpochFigures,
-    HeldOutFigures,
-    class_weights,
-    confusion_matrix,
-    held_out_figures,
-    majority_accuracy,
-    per_action_figures,
-    train_epoch,
-)
+from journeyman.learning.bc import EpochFigures, rarity_weights, train_epoch
 from journeyman.learning.demonstrations import (
     DemonstrationTensors,
     check_demonstrations,
     split_rows,
 )
 from journeyman.learning.devices import resolve_device
+from journeyman.learning.judgement import HeldOutFigures, choice_figures, held_out_figures
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import RunningMoments
 from journeyman.learning.optimizers import (
@@ -47,6 +39,7 @@ from journeyman.learning.policy import (
 from journeyman.learning.practice import finished_schedule, restore_streams
 from journeyman.policies.numpy_actor_critic import Whitening
 from journeyman.results import BCTrainingResult
+from journeyman.services.imitation import imitation_problems
 from journeyman.settings.strategy import BCSettings
 from journeyman.strategies.base import StageOutcome
 
@@ -71,8 +64,8 @@ def train_bc(
             None: 1.
 
     Raises:
-        UserError: the policy and the demonstrations do not fit together, nothing can be held
-            out, no held-out step has a real choice, or the device is absent.
+        UserError: the policy, the settings and the demonstrations do not fit together, nothing
+            can be held out, what is held out says nothing, or the device is absent.
         TrainingError: something was not finite, naming it, the epoch and the minibatch.
     """
     began = time.perf_counter()
@@ -125,7 +118,7 @@ def _imitate(
         counters["bc_epochs"] += 1
         samples_per_sec = len(lesson.train) / (time.perf_counter() - began)
         _emit(context, trained, held_out, learning_rate, samples_per_sec, counters)
-        context.progress.advance(epoch, count, val_accuracy=held_out.decision_accuracy)
+        context.progress.advance(epoch, count, **_shown(held_out))
         if epoch % context.settings.checkpoint.every == 0 and epoch < count:
             parts = _parts(network, optimizer, lesson) | {"bc_best": best}
             context.save(_checkpoint(context, start, parts, counters, course, settings))
@@ -142,7 +135,7 @@ class _Course:
     best_epoch: int = 0
     best_loss: float | None = None
     loss: float = 0.0
-    accuracy: float = 0.0
+    accuracy: float | None = None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "_Course":
@@ -183,15 +176,13 @@ class _Lesson:
         network: ActorCritic,
     ) -> "_Lesson":
         demonstrations, spec = context.demonstrations(), context.lane_spec
+        problems = imitation_problems(settings, spec)
+        if problems:
+            raise UserError(problems)
         check_demonstrations(demonstrations, spec)
         rows = split_rows(demonstrations, settings.val_fraction, context.seeds.integer("split"))
         decisions = demonstrations.decisions()
-        if not decisions[rows[1]].any():
-            raise UserError(
-                f"demonstrations {demonstrations.label}: no held-out step has a real choice "
-                "(the mask allows only forced actions), so accuracy means nothing; "
-                "hold out more or capture longer"
-            )
+        _refuse_meaningless(demonstrations, rows[1], decisions)
         normalizer = _statistics(context, start, demonstrations, rows[0])
         whitening = Whitening.from_part(normalizer)
         train, held_out = (
@@ -201,8 +192,9 @@ class _Lesson:
             for part in rows
         )
         if settings.class_weighting == "inverse_frequency":
-            by_action = class_weights(train.actions.cpu().numpy(), len(spec.action_names))
-            rarity = torch.from_numpy(by_action).to(network.device)[train.actions]
+            sizes = spec.action_sizes or (len(spec.action_names),)
+            chosen = train.actions.cpu().numpy().reshape(len(train), -1)
+            rarity = torch.from_numpy(rarity_weights(chosen, sizes)).to(network.device)
             train = replace(train, weights=train.weights * rarity)
         return cls(
             spec=spec,
@@ -226,25 +218,19 @@ class _Lesson:
     ) -> BCTrainingResult:
         """Judges the kept weights."""
         best = held_out_figures(network, self.held_out, self.decisions, epoch=course.best_epoch)
-        names = self.spec.action_names
-        train_actions = self.train.actions.cpu().numpy()
-        actions = self.held_out.actions.cpu().numpy()
-        decided = actions[self.decisions]
-        confusion = confusion_matrix(decided, best.predicted[self.decisions], len(names))
-        majority_decision = majority_accuracy(train_actions[self.train_decisions], decided)
-        histogram = np.bincount(train_actions, minlength=len(names)).tolist()
+        choices = choice_figures(
+            best,
+            self.spec,
+            train=self.train.actions.cpu().numpy(),
+            train_decisions=self.train_decisions,
+            held_out=self.held_out.actions.cpu().numpy(),
+            decisions=self.decisions,
+        )
+        figures: dict[str, Any] = {**best.named(), **vars(choices)}
         return BCTrainingResult(
             manifest=manifest,
             accuracy=course.accuracy,
             loss=course.loss,
-            val_accuracy=best.accuracy,
-            val_decision_accuracy=best.decision_accuracy,
-            val_loss=best.loss,
-            majority_accuracy=majority_accuracy(train_actions, actions),
-            majority_decision_accuracy=majority_decision,
-            accuracy_over_majority=best.decision_accuracy - majority_decision,
-            per_action=per_action_figures(confusion, names),
-            confusion=tuple(tuple(row) for row in confusion.tolist()),
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
             epochs=course.done,
@@ -254,8 +240,26 @@ class _Lesson:
             duration_sec=seconds,
             samples=len(self.train),
             val_samples=len(self.held_out),
-            action_histogram=dict(zip(names, histogram, strict=True)),
             weights_digest=digest,
+            **figures,
+        )
+
+
+def _refuse_meaningless(
+    demonstrations: Demonstrations, rows: NDArray[np.int64], decisions: NDArray[np.bool_]
+) -> None:
+    """Raises ``UserError`` where held-out rows (S,) could not tell skill from none."""
+    held_out = f"demonstrations {demonstrations.label}: no held-out"
+    if not decisions[rows].any():
+        raise UserError(
+            f"{held_out} step has a real choice (the mask allows only forced actions), so "
+            "accuracy means nothing; hold out more or capture longer"
+        )
+    actions = demonstrations.actions[rows]
+    if demonstrations.lane_spec.action_kind == "box" and (actions == actions[0]).all():
+        raise UserError(
+            f"{held_out} action differs from another, so explained variance means nothing; "
+            "hold out more or capture longer"
         )
 
 
@@ -288,15 +292,23 @@ def _emit(
 ) -> None:
     metrics = {
         "loss": trained.loss,
-        "accuracy": trained.accuracy,
         "grad_norm": trained.grad_norm,
-        "val_loss": held_out.loss,
-        "val_accuracy": held_out.accuracy,
-        "val_decision_accuracy": held_out.decision_accuracy,
+        **held_out.metrics(),
         "lr": learning_rate,
         "samples_per_sec": samples_per_sec,
     }
+    if trained.accuracy is not None:
+        metrics["accuracy"] = trained.accuracy
+    if trained.mean_absolute_error is not None:
+        metrics["mean_absolute_error"] = trained.mean_absolute_error
     context.emit("bc", metrics, counters["bc_epochs"])
+
+
+def _shown(held_out: HeldOutFigures) -> dict[str, float]:
+    """Returns the figure that the progress line has room for."""
+    if held_out.decision_accuracy is not None:
+        return {"val_accuracy": held_out.decision_accuracy}
+    return {"val_explained_variance": held_out.metrics()["val_explained_variance"]}
 
 
 def _parts(

@@ -141,8 +141,9 @@ class PPOUpdateMetrics(BaseModel):
     """Name of the stage."""
     anneal_dataset: str | None = None
     """Label of the demonstrations."""
-    anneal_bc_accuracy: Share | None = None
-    """Held-out accuracy of the last imitation stage."""
+    anneal_bc_accuracy: Annotated[float, Field(le=1.0)] | None = None
+    """Held-out accuracy of the last imitation stage; continuous actions: explained variance,
+    below 0 where the mean action would be nearer."""
     anneal_bc_threshold: Share | None = None
     """Accuracy its gate asks for."""
     anneal_bc_passed: bool | None = None
