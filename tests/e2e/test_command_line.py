@@ -47,6 +47,9 @@ def test_the_default_run_leaves_a_whole_run_folder(tracked: Path) -> None:
     result = results(folder)
     assert [stage["name"] for stage in result["stages"]] == ["00-bc", "01-ppo"]
     assert result["untrained"]["seeds"] == result["final"]["seeds"]
+    # The config leaves it to the environment; what was judged is written out.
+    judged = json.loads((folder / "promotion.json").read_text())["last_result"]
+    assert judged["max_rate_increase"] == {"faint": 0.5, "queue_conflict": 2.0}
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["packages"]["torch"].startswith("2.13")
 
@@ -58,6 +61,9 @@ def test_the_table_says_what_happened_and_why(tracked: Path) -> None:
         assert re.search(rf"^ {name} +.*-?\d+\.\d\d \[-?\d+\.\d\d, -?\d+\.\d\d\]", said, re.M), said
     assert f"run: {result['status']}: {result['reason']}" in said
     assert "promotion: " in said
+    assert "return [95% interval]" in said
+    # Its only ppo stage has no earlier one.
+    assert "in no stage: loss is not applicable: no ppo stage was accepted before this one" in said
     assert all(len(line) <= 80 for line in said.splitlines() if line.startswith(" final"))
 
 
