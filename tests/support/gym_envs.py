@@ -263,8 +263,8 @@ class Doubled(gymnasium.RewardWrapper[Any, Any]):
         super().__init__(env)
         self.factor = factor
 
-    def reward(self, reward: Any) -> float:
-        return self.factor * float(reward)
+    def reward(self, reward: Any) -> Any:
+        return self.factor * reward
 
 
 _IDS = {

@@ -4,6 +4,7 @@ Legend: L lanes (= W worlds), D components of an action, E = 0 event kinds, R = 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -32,12 +33,25 @@ def gymnasium_lane_spec(settings: GymnasiumSettings) -> LaneSpec:
     Raises:
         UserError: if there is no such environment, or if a part of its spaces cannot be used.
     """
-    return _read(settings.model_dump_json())[0]
+    return _read(settings.model_dump_json()).spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class _About:
+    """What one look at an environment tells."""
+
+    spec: LaneSpec
+    layout: ObservationLayout
+    actions: ActionLayout
+    way: str
+    """How it is run: ``sync``, ``async`` or ``vector_entry_point``."""
+    draws: bool
+    """Whether it can draw ``rgb_array``."""
 
 
 @lru_cache(maxsize=64)
-def _read(settings_json: str) -> tuple[LaneSpec, ObservationLayout, ActionLayout, str]:
-    """Reads an environment's spaces; also says how it is best run (``vectorization``)."""
+def _read(settings_json: str) -> _About:
+    """Builds an environment, reads its spaces and closes it."""
     settings = GymnasiumSettings.model_validate_json(settings_json)
     env = env_maker(settings)()
     try:
@@ -50,7 +64,13 @@ def _read(settings_json: str) -> tuple[LaneSpec, ObservationLayout, ActionLayout
         env.close()
     name = settings.id.rpartition(":")[2]
     layout, actions = read_spaces(name, env.observation_space, env.action_space, info=info)
-    return spec_from(name, layout, actions), layout, actions, _way(settings, layout)
+    return _About(
+        spec=spec_from(name, layout, actions),
+        layout=layout,
+        actions=actions,
+        way=_way(settings, layout),
+        draws="rgb_array" in (env.metadata.get("render_modes") or ()),
+    )
 
 
 def _way(settings: GymnasiumSettings, layout: ObservationLayout) -> str:
@@ -91,7 +111,9 @@ class GymnasiumEnv:
             raise ValueError(f"num_worlds must be at least 1, got {num_worlds}")
         self.settings = settings
         self.num_envs = self.num_worlds = num_worlds
-        self.lane_spec, self._layout, self._actions, self._way = _read(settings.model_dump_json())
+        about = _read(settings.model_dump_json())
+        self.lane_spec, self._layout, self._actions = about.spec, about.layout, about.actions
+        self._way, self._draws = about.way, about.draws
         self._frames = [Frame.of(self._layout, num_worlds) for _ in range(2)]
         self._events = np.zeros((num_worlds, 0), np.float32)
         self._turn = 0
@@ -234,6 +256,8 @@ class GymnasiumEnv:
             raise gymnasium.error.ResetNeeded("call reset before render_world")
         if self._plays_natively or self._seeded is None:
             raise UserError(f"{self.lane_spec.env_id}: worlds that share their code are not drawn")
+        if not self._draws:
+            raise UserError(f"{self.lane_spec.env_id}: the environment draws no pictures")
         if self._twin is None:
             self._twin = Twin(env_maker(self.settings, render_mode="rgb_array")(), self._layout)
         return self._twin.picture(self._seeded, self._actions, world)

@@ -150,10 +150,11 @@ class Lane:
         """
         unused = {name: np.empty_like(array) for name, array in obs.items()}
         self.begin(seed, obs, row, episode=episode)
-        for action in actions:
+        for number, action in enumerate(actions, 1):
             _, terminated, truncated = self.step(action, obs, unused, row)
             if terminated or truncated:
-                raise self._broken("the episode ends here, where it went on before")
+                what = "the episode ends here, where it went on before"
+                raise broken(self.env_id, self.number, episode, number, what)
 
     def _reset(self, out: Arrays, row: int) -> None:
         try:

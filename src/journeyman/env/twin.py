@@ -23,9 +23,6 @@ class Twin:
 
     def __init__(self, env: GymEnv, layout: ObservationLayout) -> None:
         self._env_id = env.spec.id if env.spec is not None else type(env).__name__
-        if "rgb_array" not in env.metadata.get("render_modes", ()):
-            env.close()
-            raise UserError(f"{self._env_id}: the environment draws no pictures (rgb_array)")
         self._lane = Lane(env, self._env_id, 0, layout)
         self._unused = layout.buffers(1)
         self._shown: tuple[int, int] | None = None
