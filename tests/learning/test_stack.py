@@ -17,25 +17,27 @@ def layers(*widths):
     return made
 
 
-def plain(inputs, stack, activation):
+def plain(inputs, stack, activation, head=None):
     act = torch.tanh if activation == "tanh" else torch.relu
     for layer in stack:
         inputs = act(layer(inputs))
-    return inputs
+    return inputs if head is None else head(inputs)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize("widths", [(5, 7), (5, 7, 6), (5, 7, 6, 4)])
+@pytest.mark.parametrize("headed", [False, True])
 @pytest.mark.parametrize("rows", [1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 37])
-def test_outputs_and_gradients_equal_those_of_plain_layers(activation, widths, rows):
+def test_outputs_and_gradients_equal_those_of_plain_layers(activation, widths, rows, headed):
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(rows, widths[0], generator=generator)
     weighing = torch.randn(rows, widths[-1], generator=generator) / rows
     stack = layers(*widths)
+    body, head = (stack[:-1], stack[-1]) if headed and len(stack) > 1 else (stack, None)
     found = {}
     for name, through in (("ours", dense_stack), ("plain", plain)):
         leaf = inputs.clone().requires_grad_()
-        outputs = through(leaf, stack, activation)
+        outputs = through(leaf, body, activation, head)
         for layer in stack:
             layer.zero_grad()
         (outputs * weighing).sum().backward()
@@ -62,6 +64,25 @@ def test_two_passes_before_the_gradient_do_not_disturb_each_other():
     stack[0].zero_grad()
     (plain(first, stack, "tanh").sum() + plain(second, stack, "tanh").sum()).backward()
     torch.testing.assert_close(together, stack[0].weight.grad, atol=1e-3, rtol=1e-4)
+
+
+def test_a_network_that_only_answers_gives_the_same_bits():
+    stack, head = layers(5, 7, 6), layers(6, 3)[0]
+    inputs = torch.randn(700, 5, generator=torch.Generator().manual_seed(4))
+    learning = dense_stack(inputs, stack, "tanh", head)
+    with torch.inference_mode():
+        answers = dense_stack(inputs, stack, "tanh", head)
+        kept = answers.clone()
+        dense_stack(-inputs, stack, "tanh", head)  # nothing handed out is written to again
+    assert torch.equal(answers, learning)
+    assert torch.equal(answers, kept)
+
+
+def test_a_second_gradient_of_the_same_pass_is_refused():
+    outputs = dense_stack(torch.ones(3, 5), layers(5, 7, 6), "tanh")
+    outputs.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        outputs.sum().backward()
 
 
 def test_no_rows_give_no_outputs():

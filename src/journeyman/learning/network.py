@@ -70,14 +70,17 @@ class Body(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
         self.width = widths[-1]
 
-    def forward(self, features: Tensor, grid: Tensor | None) -> Tensor:
+    def forward(
+        self, features: Tensor, grid: Tensor | None, head: nn.Linear | None = None
+    ) -> Tensor:
+        """Returns (B, H), or the head's outputs (B, O) if it is given."""
         hidden = features
         if self.map_encoder is not None:
             if grid is None:
                 raise ValueError("this network reads the map, but none was given")
             hidden = torch.cat([features, self.map_encoder(grid)], dim=1)
         layers = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-        return dense_stack(hidden, layers, self.activation)
+        return dense_stack(hidden, layers, self.activation, head)
 
 
 class ActorCritic(nn.Module):
@@ -113,7 +116,7 @@ class ActorCritic(nn.Module):
 
     def outputs(self, features: Tensor, grid: Tensor | None = None) -> Tensor:
         """Returns (B, N) float32 from features (B, F) and the map (B, C, h, w) uint8."""
-        outputs: Tensor = self.policy_head(self.actor(features, grid))
+        outputs: Tensor = self.actor(features, grid, self.policy_head)
         return outputs
 
     def distribution(self, outputs: Tensor, bias: Tensor | None = None) -> ActionDistribution:
@@ -135,8 +138,8 @@ class ActorCritic(nn.Module):
 
     def values(self, features: Tensor, grid: Tensor | None = None) -> Tensor:
         """Returns (B,) float32."""
-        hidden = self.actor(features, grid) if self.critic is None else self.critic(features, grid)
-        values: Tensor = self.value_head(hidden).squeeze(1)
+        body = self.actor if self.critic is None else self.critic
+        values: Tensor = body(features, grid, self.value_head).squeeze(1)
         return values
 
     def forward(
@@ -150,10 +153,13 @@ class ActorCritic(nn.Module):
             critic_only: no gradient reaches the policy, nor a trunk it shares.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not critic_only):
-            hidden = self.actor(features, grid)
-            outputs = self.policy_head(hidden)
+            if self.critic is not None:
+                outputs = self.outputs(features, grid)
+            else:
+                hidden = self.actor(features, grid)
+                outputs = self.policy_head(hidden)
         if self.critic is not None:
-            hidden = self.critic(features, grid)
+            return outputs, self.values(features, grid)
         return outputs, self.value_head(hidden).squeeze(1)
 
 
