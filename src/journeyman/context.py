@@ -10,6 +10,7 @@ from journeyman.env.protocol import LaneEnv, LaneSpec
 from journeyman.seeding import SeedPlan
 from journeyman.settings.root import Settings
 from journeyman.settings.schedule import Scheduled, value_at
+from journeyman.timing import Spans
 from journeyman.tracking.protocol import Tracker
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class TrainingContext:
         tracker_position: where the metrics log stands, for checkpoints.
         anneal_ratio: the current weight of the demonstration loss.
         telemetry: ``HEALTH`` of every PPO update since the list was last cleared.
+        spans: where the wall time goes.
+        trace: where a profiler's trace of a few updates goes; None: none is wanted.
     """
 
     settings: Settings
@@ -107,7 +110,10 @@ class TrainingContext:
     tracker_position: Callable[[], Mapping[str, int]] = dict
     anneal_ratio: AnnealRatio = field(default_factory=AnnealRatio)
     telemetry: list[Mapping[str, MetricValue]] = field(default_factory=list)
+    spans: Spans = field(default_factory=Spans)
+    trace: Path | None = None
     _demonstrations: "Demonstrations | None" = field(default=None, init=False)
+    _replay_dataset: "ReplayDataset | None" = field(default=None, init=False)
 
     def make_env(self, num_worlds: int, social_stage: str) -> LaneEnv:
         """Builds the run's environment with this many worlds under a social stage."""
@@ -119,11 +125,18 @@ class TrainingContext:
             self._demonstrations = self.load_demonstrations()
         return self._demonstrations
 
+    def replay_dataset(self) -> "ReplayDataset":
+        """Returns the run's dataset as trajectories, captured or read on the first call."""
+        if self._replay_dataset is None:
+            self._replay_dataset = self.load_replay_dataset()
+        return self._replay_dataset
+
     def emit(self, group: str, metrics: Mapping[str, MetricValue], step: int) -> None:
         """Hands metrics to the tracker; the health of PPO updates is also kept for guardrails."""
         if group == "ppo":
             self.telemetry.append({name: metrics[name] for name in HEALTH if name in metrics})
-        self.tracker.log(group, metrics, step)
+        with self.spans.span("tracking"):
+            self.tracker.log(group, metrics, step)
 
     def should_stop(self) -> None:
         """Raises ``RunStopped`` if a signal has asked the run to end."""
@@ -145,5 +158,6 @@ class TrainingContext:
         if position := self.tracker_position():
             checkpoint = checkpoint.with_parts({}, tracker=dict(position))
         path = self.run_dir / "checkpoints" / f"{name}.safetensors"
-        save_checkpoint(checkpoint, path)
+        with self.spans.span("checkpoint"):
+            save_checkpoint(checkpoint, path)
         return path

@@ -30,7 +30,15 @@ class TorchNotAvailableError(UserError):
 
 
 class TrainingError(Exception):
-    """Training met a number it cannot go on with (NaN, infinity); exit code 1.
+    """The work cannot go on: an environment failed, or a number is not finite; exit code 1.
 
-    The message names the tensor, dataset, update and minibatch; the last checkpoint remains.
+    The message says where; the last checkpoint remains.
+    """
+
+
+class NotFiniteError(TrainingError):
+    """Training met a NaN or an infinity.
+
+    The message names the tensor, dataset, update and minibatch. Other than a failure of the
+    environment, smaller steps may help against it (``on_nan: rollback``).
     """

@@ -217,10 +217,10 @@ class PPOTrainingResult(Result):
     """Practice: the last update's figures and the course of the stage."""
 
     mode: Literal["ppo"] = "ppo"
-    data_mode: Literal["rollout"] = "rollout"
+    data_mode: Literal["rollout", "replay", "mixed"] = "rollout"
     updates: int
     transitions: int
-    """In this stage."""
+    """In this stage; where nobody plays, recorded ones, counted once an update."""
     steps: int
     """Environment steps of the whole run so far (transitions of all lanes)."""
     last_update: dict[str, Any]
@@ -232,6 +232,8 @@ class PPOTrainingResult(Result):
     device: str
     duration_sec: float
     weights_digest: str
+    ended_early: str | None = None
+    """Why fewer updates were made than asked for: recorded play had become stale; else None."""
 
 
 class GuardrailReading(Result):

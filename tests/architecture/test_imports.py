@@ -35,6 +35,7 @@ FLOORS = {
     "settings": 0,
     "results": 0,
     "schedules": 0,
+    "timing": 0,
     "seeding": 0,
     "checkpoint": 0,
     "errors": 0,

@@ -6,9 +6,12 @@ import pytest
 from journeyman.learning.gae import Advantages
 from journeyman.learning.rollout import Rollout
 from journeyman.learning.telemetry import (
+    Learned,
+    UpdateClock,
     correlation,
     event_metrics,
     explained_variance,
+    rollout_metrics,
     update_metrics,
 )
 from journeyman.learning.update import FIGURES, UpdateFigures
@@ -16,7 +19,7 @@ from journeyman.learning.update import FIGURES, UpdateFigures
 EVENTS = ("queue_conflict", "queue_conflict_intensity", "chat_success", "chat_quality", "faint")
 
 
-def rollout(*, events=(3.0, 4.75, 2.0, 1.3, 1.0), returns=(5.0, 8.0)):
+def rollout(*, events=(3.0, 4.75, 2.0, 1.3, 1.0), returns=(5.0, 8.0), idle=None):
     """Two steps of three lanes."""
     ones = np.ones((2, 3), np.float32)
     rising = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -37,6 +40,7 @@ def rollout(*, events=(3.0, 4.75, 2.0, 1.3, 1.0), returns=(5.0, 8.0)):
         episode_returns=np.array(returns),
         episode_lengths=np.array([4] * len(returns)),
         env_seconds=0.0,
+        idle=idle,
     )
 
 
@@ -46,13 +50,14 @@ def measured(**options):
     table[:, FIGURES.index("clip_fraction")] = [0.0, 0.2, 0.0, 0.6]
     table[:, FIGURES.index("adv_zero_std")] = [1.0, 0.0, 1.0, 0.0]
     rising = np.arange(6, dtype=np.float32).reshape(2, 3)
+    played = rollout(**options)
     return update_metrics(
-        rollout(**options),
-        Advantages(-rising, rising),
         UpdateFigures(table=table, epochs=2, samples=12, seconds=1.0),
-        event_names=EVENTS,
+        Learned.of(played, Advantages(-rising, rising)),
         learning_rate=3e-4,
-    )
+        data_mode="rollout",
+        ticks=2,
+    ) | rollout_metrics(played, EVENTS)
 
 
 def test_figures_are_means_over_all_minibatches_and_not_the_last_ones():
@@ -102,6 +107,30 @@ def test_rivalry_is_averaged_over_lanes():
     assert metrics["conflict.rivalry_max_mean_avg"] == pytest.approx(0.2)
     assert metrics["conflict.rivalry_max_max_avg"] == pytest.approx(1.0 / 3.0)
     assert "conflict.rivalry_avoid_count_mean_avg" not in metrics
+
+
+def test_idle_steps_are_in_no_figure():
+    # Lane 2 is idle throughout and lane 0 in its second step. Of what is left the rivalry is
+    # .1 | .2 0: means .1 and .1, maxima .1 and .2; the rewards are 0, 1 and 4.
+    idle = np.array([[False, False, True], [True, False, True]])
+    metrics = measured(idle=idle)
+    assert metrics["conflict.rivalry_max_mean_avg"] == pytest.approx(0.1)
+    assert metrics["conflict.rivalry_max_max_avg"] == pytest.approx(0.15)
+    assert metrics["transitions"] == 3
+    rising = np.arange(6, dtype=np.float32).reshape(2, 3)
+    learned = Learned.of(rollout(idle=idle), Advantages(-rising, rising))
+    assert learned.rewards.tolist() == [0.0, 1.0, 4.0]
+    assert learned.advantages.tolist() == [0.0, -1.0, -4.0]
+
+
+def test_there_is_no_rate_of_an_environment_without_one():
+    figures = UpdateFigures(table=np.zeros((1, 1)), epochs=1, samples=12, seconds=2.0)
+    clock = UpdateClock()
+    clock.collected()
+    clock.optimised()
+    assert clock.metrics(0, figures)["update_samples_per_sec"] == 6.0
+    assert "env_steps_per_sec" not in clock.metrics(0, figures)
+    assert clock.metrics(5, figures)["env_steps_per_sec"] > 0.0
 
 
 def test_what_is_undefined_is_left_out():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from journeyman.errors import TrainingError
+from journeyman.errors import NotFiniteError
+from journeyman.learning.batch import PracticeBatch
 from journeyman.learning.demonstrations import DemonstrationTensors
 from journeyman.learning.gae import generalised_advantages
 from journeyman.learning.losses import imitation_loss
@@ -12,7 +13,7 @@ from journeyman.learning.normalization import Normalizer
 from journeyman.learning.optimizers import adam
 from journeyman.learning.policy import initial_checkpoint, network_from_checkpoint, weights
 from journeyman.learning.rollout import Collector
-from journeyman.learning.update import FIGURES, Coefficients, PracticeBatch, draw, optimise
+from journeyman.learning.update import FIGURES, Coefficients, draw, optimise
 from journeyman.seeding import SeedPlan
 from support.signal_env import SignalEnv
 from support.training import SMALL, ppo_settings, signal_demonstrations
@@ -21,16 +22,17 @@ CPU = torch.device("cpu")
 COEFFICIENTS = Coefficients(learning_rate=3e-3, clip=0.2, entropy_coef=0.01)
 
 
-@pytest.fixture
-def practised():
-    """A network, and a rollout of 8 steps by 8 lanes that it has just played."""
-    env = SignalEnv(num_worlds=4, hazard=0.1)
+def rollout_of(env, *, ticks):
+    """An untrained network, and a rollout that it has just played."""
     start = initial_checkpoint(SMALL, env.lane_spec, SeedPlan(0))
     network = network_from_checkpoint(start, CPU)
-    collector = Collector(env, network, Normalizer(None, None), ticks=8)
+    collector = Collector(env, network, Normalizer(None, None), ticks=ticks)
     collector.begin(env.reset(seed=1)[0])
-    rollout = collector.collect(np.random.default_rng(0))
-    advantages = generalised_advantages(
+    return network, collector.collect(np.random.default_rng(0))
+
+
+def advantages_of(rollout):
+    return generalised_advantages(
         rollout.rewards,
         rollout.values,
         rollout.next_values,
@@ -39,7 +41,13 @@ def practised():
         gamma=0.9,
         gae_lambda=0.9,
     )
-    return network, PracticeBatch.of(rollout, advantages, CPU)
+
+
+@pytest.fixture
+def practised():
+    """A network, and a rollout of 8 steps by 8 lanes that it has just played."""
+    network, rollout = rollout_of(SignalEnv(num_worlds=4, hazard=0.1), ticks=8)
+    return network, PracticeBatch.of(rollout, advantages_of(rollout), CPU)
 
 
 def demonstrations():
@@ -94,6 +102,182 @@ def test_a_last_minibatch_of_one_sample_is_handled(practised):
     assert figures.column("adv_std")[1] == 0.0
     assert figures.column("adv_zero_std").tolist() == [0.0, 1.0]
     assert np.isfinite(figures.table).all()
+
+
+def test_one_minibatch_larger_than_the_batch_holds_it_whole(practised):
+    network, batch = practised
+    figures = run(network, batch, ppo_settings(minibatch_size=10**6, epochs=3))
+    assert figures.table.shape == (3, len(FIGURES))
+    assert figures.samples == 3 * 64
+
+
+def test_a_single_lane_and_a_single_minibatch():
+    network, rollout = rollout_of(SignalEnv(num_worlds=1, agents=1), ticks=8)
+    batch = PracticeBatch.of(rollout, advantages_of(rollout), CPU)
+    figures = run(network, batch, ppo_settings(epochs=1, minibatch_size=8))
+    assert figures.table.shape == (1, len(FIGURES))
+    found = figures.column("adv_mean")[0]
+    assert found == pytest.approx(advantages_of(rollout).advantages.mean(), abs=1e-6)
+
+
+def test_a_step_size_of_zero_leaves_every_weight(practised):
+    network, batch = practised
+    before = weights(network)
+    run(network, batch, coefficients=replace(COEFFICIENTS, learning_rate=0.0))
+    assert all(
+        before[name].tobytes() == array.tobytes() for name, array in weights(network).items()
+    )
+
+
+def test_adam_is_given_its_epsilon_and_step_size(practised):
+    network, batch = practised
+    optimizer = adam(network, 0.0, 1e-5)
+    rng = np.random.default_rng(0)
+    optimise(network, optimizer, batch, ppo_settings(), COEFFICIENTS, minibatch_rng=rng)
+    assert [(g["eps"], g["lr"]) for g in optimizer.param_groups] == [(1e-5, 3e-3)]
+
+
+def test_the_value_clip_reaches_the_loss(practised):
+    # At a step size of 0 the values have not moved since collection, so clipping changes
+    # nothing; pretending they were 10 lower then, a clip of 1 keeps the errors large.
+    network, batch = practised
+    frozen = replace(COEFFICIENTS, learning_rate=0.0)
+    settings = {"epochs": 1, "minibatch_size": 64}
+    plain = run(network, batch, ppo_settings(**settings), frozen).column("loss_value")[0]
+    same = run(network, batch, ppo_settings(value_clip=1.0, **settings), frozen)
+    assert same.column("loss_value")[0] == pytest.approx(plain, rel=1e-5)
+    batch.columns[1] -= 10.0
+    clipped = run(network, batch, ppo_settings(value_clip=1.0, **settings), frozen)
+    moved = batch.columns[1] + 1.0
+    expected = 0.5 * (moved - batch.columns[3]).square().mean().item()
+    assert clipped.column("loss_value")[0] == pytest.approx(expected, rel=1e-5)
+    assert expected > 10.0 * plain
+
+
+def test_normalisation_may_be_off(practised):
+    # Of one minibatch before the first step the ratio is 1: the loss is minus the mean advantage
+    # as it is; normalised that mean is 0.
+    network, batch = practised
+    frozen = replace(COEFFICIENTS, learning_rate=0.0)
+    whole = {"epochs": 1, "minibatch_size": 64}
+    off = run(network, batch, ppo_settings(normalize_advantages="off", **whole), frozen)
+    mean = batch.columns[2].mean().item()
+    assert off.column("loss_policy")[0] == pytest.approx(-mean, abs=1e-6)
+    assert abs(mean) > 1e-3
+    on = run(network, batch, ppo_settings(**whole), frozen)
+    assert on.column("loss_policy")[0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_advantages_all_alike_are_counted_and_not_normalised(practised):
+    network, batch = practised
+    batch.columns[2] = 0.25
+    figures = run(network, batch, ppo_settings(epochs=1))
+    assert figures.column("adv_zero_std").tolist() == [1.0] * 3
+    assert figures.column("loss_policy")[0] == pytest.approx(-0.25, abs=1e-6)
+
+
+@pytest.fixture
+def guided():
+    """The rollout again; on two of its eight lanes a guide acted, with unknown chance."""
+    network, rollout = rollout_of(SignalEnv(num_worlds=4, hazard=0.1), ticks=8)
+    mask = np.zeros((8, 8), np.bool_)
+    mask[:, [2, 5]] = True
+    log_probs = np.where(mask, np.nan, rollout.log_probs).astype(np.float32)
+    own = replace(rollout, idle=mask)
+    rollout = replace(rollout, guided=mask, log_probs=log_probs)
+    return (
+        network,
+        PracticeBatch.of(rollout, advantages_of(rollout), CPU),
+        # What of it the policy itself acted, with the same advantages.
+        PracticeBatch.of(own, advantages_of(rollout), CPU),
+    )
+
+
+def gradient_of(network, batch, **changes):
+    """Gradients and figures of one minibatch of all samples."""
+    settings = ppo_settings(epochs=1, minibatch_size=len(batch), max_grad_norm=0.0, **changes)
+    figures = run(network, batch, settings, replace(COEFFICIENTS, learning_rate=0.0))
+    return {name: p.grad.clone() for name, p in network.named_parameters()}, figures
+
+
+@pytest.mark.parametrize("normalised", ["minibatch", "batch", "off"])
+def test_what_a_guide_acted_trains_the_values_and_not_the_policy(guided, normalised):
+    network, batch, own = guided
+    assert (len(batch), len(own)) == (64, 48)
+    found, figures = gradient_of(network, batch, normalize_advantages=normalised)
+    expected, alone = gradient_of(network, own, normalize_advantages=normalised)
+    for name, gradient in found.items():
+        of_the_value = name.startswith(("critic.", "value_head."))
+        same = torch.allclose(gradient, expected[name], atol=1e-6)
+        assert same is not of_the_value, name
+    shared = set(FIGURES) - {"loss_value", "loss_total", "grad_norm"}
+    for name in shared:
+        assert figures.column(name)[0] == pytest.approx(alone.column(name)[0], abs=1e-5), name
+    # The value's loss is the mean over all 64.
+    values = network.values(batch.features).detach()
+    expected_loss = 0.5 * (values - batch.columns[3]).square().mean().item()
+    assert figures.column("loss_value")[0] == pytest.approx(expected_loss, rel=1e-5)
+
+
+def test_a_minibatch_of_guided_steps_alone_trains_the_values_alone(guided):
+    network, batch, _ = guided
+    batch.columns[4] = 0.0
+    found, figures = gradient_of(network, batch, normalize_advantages="minibatch")
+    assert np.isfinite(figures.table).all()
+    assert figures.column("loss_policy")[0] == figures.column("entropy")[0] == 0.0
+    assert found["policy_head.weight"].abs().max() == 0.0
+    assert found["value_head.weight"].abs().max() > 0.0
+
+
+def test_ratios_are_truncated_only_where_there_is_recorded_play(practised):
+    # Behaviour that chose everything e^3 times less often: ratios of e^3 = 20. For bad actions
+    # the loss is -A times the ratio, or times the truncation.
+    network, batch = practised
+    batch.columns[0] -= 3.0
+    batch.columns[2] = -1.0
+    changes = {"normalize_advantages": "off", "ratio_truncation": 5.0}
+    _, live = gradient_of(network, batch, **changes)
+    gradients, recorded = gradient_of(network, batch, data_mode="replay", **changes)
+    assert live.column("loss_policy")[0] == pytest.approx(np.exp(3.0), rel=1e-4)
+    assert recorded.column("loss_policy")[0] == pytest.approx(5.0, rel=1e-4)
+    assert recorded.column("kl_divergence")[0] == pytest.approx(np.exp(3.0) - 4.0, rel=1e-4)
+    # What is left of the policy's gradient is the entropy bonus's.
+    assert gradients["policy_head.weight"].abs().max() < 0.05
+
+
+class Waited:
+    """Counts what makes the program wait until a device has computed a tensor."""
+
+    def __init__(self, monkeypatch):
+        self.count = 0
+        for name in ("item", "tolist", "cpu", "__float__", "__bool__", "__int__", "__index__"):
+            monkeypatch.setattr(torch.Tensor, name, self.noting(getattr(torch.Tensor, name)))
+
+    def noting(self, original):
+        def noted(*arguments, **options):
+            self.count += 1
+            return original(*arguments, **options)
+
+        return noted
+
+
+@pytest.mark.parametrize("minibatch_size", [32, 2])
+def test_the_device_is_waited_for_once_an_epoch(practised, monkeypatch, minibatch_size):
+    # 2 or 32 minibatches: figures stay tensors until the epoch ends.
+    network, batch = practised
+    shown = demonstrations()
+    waited = Waited(monkeypatch)
+    settings = ppo_settings(minibatch_size=minibatch_size, epochs=3, max_grad_norm=0.5)
+    imitating = replace(COEFFICIENTS, bc_weight=0.5)
+    run(
+        network,
+        batch,
+        settings,
+        imitating,
+        demonstrations=shown,
+        demonstration_rng=np.random.default_rng(0),
+    )
+    assert waited.count == 3
 
 
 def test_critic_warmup_leaves_the_policy_bit_identical(practised):
@@ -174,7 +358,7 @@ def test_batch_normalisation_covers_the_whole_rollout(practised):
 def test_a_nan_is_named_with_epoch_and_minibatch(practised):
     network, batch = practised
     batch.columns[3, :] = torch.nan  # returns: only the value's loss and the total see them
-    with pytest.raises(TrainingError, match=r"loss_value is nan .*rollout, epoch 1, minibatch 1"):
+    with pytest.raises(NotFiniteError, match=r"loss_value is nan .*rollout, epoch 1, minibatch 1"):
         run(network, batch)
 
 

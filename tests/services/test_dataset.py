@@ -41,6 +41,7 @@ def settings(manifest: Path, **changes) -> ManifestDatasetSettings:
         kind="manifest",
         manifest=str(manifest),
         allow_external_paths=False,
+        recompute_log_probs=False,
         batching=batching(**changes),
     )
 

@@ -50,6 +50,7 @@ def test_actions_of_every_kind_are_kept_saved_and_read_back(tmp_path, kind, worl
         kind="manifest",
         manifest=str(tmp_path / "out" / "rollout_sample_manifest.json"),
         allow_external_paths=True,
+        recompute_log_probs=False,
         batching=BatchingSettings(batch_size=2, shuffle=False, drop_last=False, streaming=False),
     )
     shown = load_demonstrations(settings)

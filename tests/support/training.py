@@ -9,6 +9,7 @@ import numpy as np
 
 from journeyman.checkpoint import Checkpoint
 from journeyman.context import TrainingContext
+from journeyman.data.replay import ReplayDataset
 from journeyman.data.trajectory import Demonstrations
 from journeyman.seeding import SeedPlan
 from journeyman.settings.policy import PolicySettings
@@ -44,6 +45,11 @@ def ppo_settings(**changes: Any) -> PPOSettings:
         "updates": 4,
         "worlds": 4,
         "rollout_ticks": 8,
+        "data_mode": "rollout",
+        "replay_share": 0.5,
+        "ratio_truncation": 2.0,
+        "max_replay_kl": 0.5,
+        "min_effective_sample_share": 0.1,
         "epochs": 2,
         "minibatch_size": 24,
         "learning_rate": 3e-3,
@@ -154,6 +160,8 @@ class Surroundings(TrainingContext):
         ppo: PPOSettings | None = None,
         checkpoint_every: int = 1000,
         stop_after: int | None = None,
+        recorded: ReplayDataset | None = None,
+        recompute_log_probs: bool = False,
     ) -> None:
         make = env or (lambda worlds: SignalEnv(num_worlds=worlds))
         self.emissions, self.shown = Emissions(), Shown()
@@ -162,7 +170,7 @@ class Surroundings(TrainingContext):
         settings = SimpleNamespace(
             runtime=SimpleNamespace(device="cpu", torch_threads=1),
             checkpoint=SimpleNamespace(every=checkpoint_every),
-            dataset=None,
+            dataset=SimpleNamespace(recompute_log_probs=recompute_log_probs),
             ppo=lambda: ppo,
         )
         super().__init__(
@@ -174,7 +182,7 @@ class Surroundings(TrainingContext):
             lane_spec=make(1).lane_spec,
             environment=lambda worlds, _stage: make(worlds),
             load_demonstrations=lambda: cast(Demonstrations, demonstrations),
-            load_replay_dataset=cast(Any, None),
+            load_replay_dataset=lambda: cast(ReplayDataset, recorded),
             stop_requested=lambda: (
                 15 if stop_after is not None and next(asked) >= stop_after else None
             ),

@@ -130,6 +130,10 @@ class RewardNormalizer:
         self.returns_L[done] = 0.0
         return self.scaled(rewards)
 
+    def over(self, lanes: int) -> "RewardNormalizer":
+        """Returns a normaliser of other lanes that adds to the same statistics."""
+        return RewardNormalizer(self.moments, np.zeros(lanes), self.gamma)
+
     def scaled(self, rewards: Array) -> Array:
         """Returns rewards of any shape scaled, float32; the statistics stay as they are."""
         variance = self.moments.squares[0] / max(self.moments.count, 1.0)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from journeyman.checkpoint import Checkpoint
-from journeyman.env.protocol import LaneEnv
+from journeyman.env.protocol import LaneEnv, LaneSpec
 from journeyman.errors import UserError
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import Normalizer
@@ -41,30 +41,34 @@ class Practice:
     Attributes:
         network: acts and learns.
         optimizer: Adam on all its weights.
-        collector: the lanes, and where each stands in its episode.
-        env: the environment behind the lanes.
+        normalizer: how the network sees features and rewards.
+        collector: the lanes, and where each stands in its episode; None: nobody plays.
+        env: the environment behind the lanes, or None.
     """
 
     network: ActorCritic
     optimizer: torch.optim.Optimizer
-    collector: Collector
-    env: LaneEnv
+    normalizer: Normalizer
+    collector: Collector | None
+    env: LaneEnv | None
 
     @classmethod
     def resume(
         cls,
         checkpoint: Checkpoint,
-        env: LaneEnv,
+        env: LaneEnv | None,
         settings: PPOSettings,
         seeds: SeedPlan,
         device: torch.device,
         *,
+        lane_spec: LaneSpec,
         social_stage: str,
     ) -> Self:
         """Goes on exactly where a checkpoint stands; what it lacks starts anew.
 
         Lanes start anew, from ``seeds.integer("env")``, if the checkpoint has none or another
-        number of worlds.
+        number of worlds. Without an environment there are none, and those of the checkpoint
+        are left as they are.
 
         Raises:
             UserError: the weights were learned with features whitened and are not to be now, or
@@ -75,24 +79,21 @@ class Practice:
         network = network_from_checkpoint(checkpoint, device)
         optimizer = adam(network, 0.0, settings.adam_eps)
         restore_optimizer(optimizer, network, checkpoint.part("ppo_optimizer"))
+        statistics = checkpoint.part("normalizer")
         normalizer = Normalizer.start(
-            checkpoint.part("normalizer"),
-            width=len(env.lane_spec.feature_names),
-            lanes=env.num_envs,
+            statistics,
+            width=len(lane_spec.feature_names),
+            lanes=len(statistics.get("running_return", ())) if env is None else env.num_envs,
             gamma=settings.gamma,
             normalize_features=settings.normalize_features,
             normalize_rewards=settings.normalize_rewards,
         )
-        collector = Collector(env, network, normalizer, ticks=settings.rollout_ticks)
-        if checkpoint.state.get("env", {}).get("worlds") == env.num_worlds:
-            obs = env.restore(checkpoint.part("env"))
-            lanes = checkpoint.part("lanes")
-            collector.begin(obs, **lanes)
-        else:
-            obs, _ = env.reset(seed=seeds.integer("env"))
-            collector.begin(obs)
-        env.set_social_stage(social_stage)
-        return cls(network, optimizer, collector, env)
+        collector = None
+        if env is not None:
+            collector = Collector(env, network, normalizer, ticks=settings.rollout_ticks)
+            _take_places(collector, env, checkpoint, seeds)
+            env.set_social_stage(social_stage)
+        return cls(network, optimizer, normalizer, collector, env)
 
     def checkpoint(self, base: Checkpoint, seeds: SeedPlan, **state: Any) -> Checkpoint:
         """Returns ``base`` with everything practice changes replaced.
@@ -105,15 +106,28 @@ class Practice:
         parts: dict[str, Mapping[str, NDArray[Any]]] = {
             "policy": weights(self.network),
             "ppo_optimizer": optimizer_arrays(self.optimizer, self.network),
-            "normalizer": self.collector.normalizer.arrays(),
-            "env": self.env.state(),
-            "lanes": {
+            "normalizer": self.normalizer.arrays(),
+        }
+        if self.collector is not None and self.env is not None:
+            parts["env"] = self.env.state()
+            parts["lanes"] = {
                 "episode_return": self.collector.episode_return,
                 "episode_length": self.collector.episode_length,
-            },
-        }
-        env_state = {"worlds": self.env.num_worlds}
-        return base.with_parts(parts, generators=seeds.state(), env=env_state, **state)
+            }
+            state["env"] = {"worlds": self.env.num_worlds}
+        return base.with_parts(parts, generators=seeds.state(), **state)
+
+
+def _take_places(
+    collector: Collector, env: LaneEnv, checkpoint: Checkpoint, seeds: SeedPlan
+) -> None:
+    """Puts the lanes where a checkpoint has them, or at the start of their episodes."""
+    if checkpoint.state.get("env", {}).get("worlds") == env.num_worlds:
+        obs = env.restore(checkpoint.part("env"))
+        collector.begin(obs, **checkpoint.part("lanes"))
+    else:
+        obs, _ = env.reset(seed=seeds.integer("env"))
+        collector.begin(obs)
 
 
 def _check_whitening(checkpoint: Checkpoint, settings: PPOSettings) -> None:
@@ -134,10 +148,12 @@ class PracticeCourse:
 
     Attributes:
         done: updates made.
-        transitions: transitions collected, those of updates rolled back included.
+        transitions: transitions collected, those of updates rolled back included; where nobody
+            plays, recorded ones, counted once an update.
         learning_rate_scale: halved at each rollback.
         rollbacks: updates rolled back so far.
-        losses: ``loss_total`` without the demonstrations' term, in the stage's last quarter.
+        losses: ``loss_total`` without the demonstrations' term, of as many last updates as a
+            quarter of the stage has.
         returns: sum and number of the returns of episodes that ended in each of these.
         last_update: telemetry of the last update.
     """
@@ -166,23 +182,24 @@ class PracticeCourse:
     def record(
         self, metrics: Mapping[str, Any], episode_returns: NDArray[np.float64], count: int
     ) -> None:
-        """Counts an update of ``count`` in all; the last quarter's figures are kept."""
-        if 4 * self.done >= 3 * count or self.done == count - 1:
-            # The demonstrations' term fades by schedule: its fall is no progress.
-            imitation = metrics.get("anneal_bc_weight", 0.0) * metrics.get("loss_bc", 0.0)
-            self.losses.append(metrics["loss_total"] - imitation)
-            self.returns.append((float(episode_returns.sum()), len(episode_returns)))
+        """Counts an update of ``count`` in all; a quarter's figures are kept."""
+        # The demonstrations' term fades by schedule: its fall is no progress.
+        imitation = metrics.get("anneal_bc_weight", 0.0) * metrics.get("loss_bc", 0.0)
+        kept = max(1, count // 4)
+        self.losses = [*self.losses, metrics["loss_total"] - imitation][-kept:]
+        returns = (float(episode_returns.sum()), len(episode_returns))
+        self.returns = [*self.returns, returns][-kept:]
         self.done += 1
         self.last_update = dict(metrics)
 
     @property
     def loss_total_mean(self) -> float:
-        """Mean over the last quarter."""
+        """Mean over the last updates, a quarter of the stage."""
         return float(np.mean(self.losses))
 
     @property
     def episode_return_mean(self) -> float | None:
-        """Mean over the episodes that ended in the last quarter; None if none did."""
+        """Mean over the episodes that ended in these updates; None if none did."""
         episodes = sum(number for _, number in self.returns)
         return None if episodes == 0 else sum(total for total, _ in self.returns) / episodes
 

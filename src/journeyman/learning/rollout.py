@@ -4,27 +4,24 @@ Legend: T steps, L lanes, F features, N actions, E event kinds, R reward terms, 
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from journeyman.env.protocol import LaneEnv
-from journeyman.errors import TrainingError
+from journeyman.env.protocol import LaneEnv, StepInfo
+from journeyman.errors import NotFiniteError, TrainingError, UserError
 from journeyman.learning.network import ActorCritic
-from journeyman.learning.normalization import Normalizer
+from journeyman.learning.normalization import Normalizer, RunningMoments
 from journeyman.learning.tensors import as_tensor
+from journeyman.learning.valuation import state_values
 from journeyman.policies.actions import choose
 from journeyman.policies.protocol import Observation
 
 WATCHED_FEATURES = ("rivalry_max", "rivalry_avoid_count")
 """Features whose mean and maximum are reported as ``conflict.*`` where an environment has them."""
-
-VALUE_ROWS = 4096
-"""Rows valued at once; more would leave the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +40,15 @@ class Rollout:
         values: (T, L) float32 of the network that acted.
         next_values: (T, L) float32, values of the states the actions led to.
         watched: name -> (T, L) float32, raw values of ``WATCHED_FEATURES``.
-        events: (E,) float64, sums over steps and lanes.
+        events: (E,) float64, sums over steps and lanes, idle steps left out as everywhere.
         reward_terms: (R,) float64, sums over steps and lanes.
         episode_returns: raw returns of the lanes' episodes that ended, in order of their end.
         episode_lengths: steps of the same episodes.
         env_seconds: time spent in the environment.
+        idle: (T, L) bool, steps that were none; what the other arrays hold there means nothing.
+            None: there was none.
+        guided: (T, L) bool, steps on which a guide acted and not the network: its
+            log-probability is not needed. None: there was none.
     """
 
     features: NDArray[np.float32]
@@ -66,6 +67,26 @@ class Rollout:
     episode_returns: NDArray[np.float64]
     episode_lengths: NDArray[np.int64]
     env_seconds: float
+    idle: NDArray[np.bool_] | None = None
+    guided: NDArray[np.bool_] | None = None
+
+    @property
+    def transitions(self) -> int:
+        """Steps of all lanes that were some."""
+        idle = 0 if self.idle is None else int(self.idle.sum())
+        return self.rewards.size - idle
+
+
+@dataclass
+class _Tally:
+    """What a rollout's steps add up to."""
+
+    events: NDArray[np.float64]
+    reward_terms: NDArray[np.float64]
+    returns: list[NDArray[np.float64]] = field(default_factory=lambda: [np.zeros(0)])
+    lengths: list[NDArray[np.int64]] = field(default_factory=lambda: [np.zeros(0, np.int64)])
+    env_seconds: float = 0.0
+    idled: bool = False
 
 
 class Collector:
@@ -93,6 +114,7 @@ class Collector:
         self._actions = np.empty((*shape, *spec.action_shape), spec.action_dtype)
         self._log_probs = np.empty(shape, np.float32)
         self._rewards = np.empty(shape, np.float32)
+        self._idle = np.zeros(shape, np.bool_)
         self._terminated = np.empty(shape, np.bool_)
         self._truncated = np.empty(shape, np.bool_)
         self._watched = {
@@ -101,6 +123,7 @@ class Collector:
             if name in spec.feature_names
         }
         self._obs: Observation = {}
+        self._learned: tuple[RunningMoments, NDArray[np.float32]] | None = None
         self.episode_return = np.zeros(lanes)
         self.episode_length = np.zeros(lanes, np.int64)
 
@@ -126,33 +149,38 @@ class Collector:
             rng: source of the policy's choices.
 
         Raises:
-            TrainingError: if a feature, reward or log-probability is not finite.
+            NotFiniteError: a feature, reward or log-probability is not finite.
+            TrainingError: the environment failed, or handed out arrays of other shapes than it
+                said it would.
         """
-        ended: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
+        env = self._env
+        tally = _Tally(np.zeros(len(env.event_names)), np.zeros(len(env.reward_term_names)))
         cuts: list[tuple[int, NDArray[np.intp], NDArray[Any], NDArray[Any] | None]] = []
-        events = np.zeros(len(self._env.event_names))
-        reward_terms = np.zeros(len(self._env.reward_term_names))
-        env_seconds = 0.0
         for t in range(self._ticks):
             self._observe(t, learn=True)
             self._act(t, rng)
-            began = time.perf_counter()
-            self._obs, rewards, terminated, truncated, info = self._env.step(self._actions[t])
-            env_seconds += time.perf_counter() - began
-            events += info["events"].sum(axis=0, dtype=np.float64)
-            reward_terms += info["reward_terms"].sum(axis=0, dtype=np.float64)
+            rewards, terminated, truncated, info = self._step(t, tally)
+            done = terminated | truncated
+            idle = self._leave_out(t, info.get("idle"), tally)
+            self._count(rewards, done, info, idle, tally)
             self._terminated[t], self._truncated[t] = terminated, truncated
-            ended += self._count_episodes(rewards, terminated | truncated)
-            self._rewards[t] = self._learnable_rewards(rewards, terminated | truncated)
-            cut = np.flatnonzero(truncated & ~terminated)
+            scale = self.normalizer.rewards
+            self._rewards[t] = rewards if scale is None else scale(rewards, done, idle)
+            is_cut = truncated & ~terminated
+            cut = np.flatnonzero(is_cut if idle is None else is_cut & ~idle)
             if len(cut):
                 cuts.append((t, cut, *self._final(info["final_obs"], cut)))
         self._observe(self._ticks, learn=False)
-        self._check_finite()
-        values = self._values(self._features, self._grid)
+        self._check_finite(tally)
+        values = state_values(self._network, self._features, self._grid)
         next_values = values[1:].copy()
         for t, lanes, features, grid in cuts:
-            next_values[t, lanes] = self._values(features, grid)
+            next_values[t, lanes] = state_values(self._network, features, grid)
+        return self._rollout(values[:-1], next_values, tally)
+
+    def _rollout(
+        self, values: NDArray[np.float32], next_values: NDArray[np.float32], tally: _Tally
+    ) -> Rollout:
         return Rollout(
             features=self._features[:-1],
             grid=None if self._grid is None else self._grid[:-1],
@@ -162,34 +190,80 @@ class Collector:
             rewards=self._rewards,
             terminated=self._terminated,
             truncated=self._truncated,
-            values=values[:-1],
+            values=values,
             next_values=next_values,
             watched=self._watched,
-            events=events,
-            reward_terms=reward_terms,
-            episode_returns=np.concatenate([np.zeros(0), *(r for r, _ in ended)]),
-            episode_lengths=np.concatenate([np.zeros(0, np.int64), *(n for _, n in ended)]),
-            env_seconds=env_seconds,
+            events=tally.events,
+            reward_terms=tally.reward_terms,
+            episode_returns=np.concatenate(tally.returns),
+            episode_lengths=np.concatenate(tally.lengths),
+            env_seconds=tally.env_seconds,
+            idle=self._idle if tally.idled else None,
         )
+
+    def _step(
+        self, t: int, tally: _Tally
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], StepInfo]:
+        began = time.perf_counter()
+        try:
+            self._obs, rewards, terminated, truncated, info = self._env.step(self._actions[t])
+        except (TrainingError, UserError):
+            raise  # it has said what is wrong, and where
+        except Exception as error:
+            raise TrainingError(
+                f"environment {self._env.lane_spec.env_id} failed on step {t} of the rollout: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        tally.env_seconds += time.perf_counter() - began
+        return rewards, terminated, truncated, info
 
     def _observe(self, t: int, *, learn: bool) -> None:
         """Copies what the lanes see into row t; the environment reuses its own arrays."""
-        features = self._obs["features"]
+        features = self._seen("features", t, self._features)
         whiten = self.normalizer.features
         if whiten is not None:
             if learn:
+                self._learned = (whiten.moments.copy(), features)
                 whiten.learn(features)
             self._features[t] = whiten(features)
         else:
             self._features[t] = features
         if self._grid is not None:
-            self._grid[t] = self._obs["map"]
+            self._grid[t] = self._seen("map", t, self._grid)
         if t == self._ticks:
             return
         if self._mask is not None:
-            self._mask[t] = self._obs["action_mask"]
+            self._mask[t] = self._seen("action_mask", t, self._mask)
         for name, column in self._watched.items():
             column[t] = features[:, self._env.lane_spec.feature_names.index(name)]
+
+    def _seen(self, name: str, t: int, kept: NDArray[Any]) -> NDArray[Any]:
+        array = self._obs[name]
+        if array.shape != kept.shape[1:]:
+            raise TrainingError(
+                f"environment {self._env.lane_spec.env_id}: on step {t} of the rollout {name} "
+                f"has shape {array.shape}, not {kept.shape[1:]} as before"
+            )
+        return array
+
+    def _leave_out(
+        self, t: int, idle: NDArray[np.bool_] | None, tally: _Tally
+    ) -> NDArray[np.bool_] | None:
+        """Notes the lanes that made no step; the statistics forget what these saw."""
+        if idle is None:
+            if tally.idled:
+                self._idle[t] = False
+            return None
+        if not tally.idled:
+            self._idle[:t] = False
+            tally.idled = True
+        self._idle[t] = idle
+        if self.normalizer.features is not None and self._learned is not None:
+            # Who will idle is known only after the step, but whitening cannot wait for it. The
+            # features are the environment's own array, valid for one more step.
+            known, features = self._learned
+            self.normalizer.features.relearn(known, features[~idle])
+        return idle
 
     def _act(self, t: int, rng: np.random.Generator) -> None:
         device = self._network.device
@@ -206,23 +280,32 @@ class Collector:
             deterministic=False,
         )
 
-    def _count_episodes(
-        self, rewards: NDArray[np.float32], done: NDArray[np.bool_]
-    ) -> list[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    def _count(
+        self,
+        rewards: NDArray[np.float32],
+        done: NDArray[np.bool_],
+        info: StepInfo,
+        idle: NDArray[np.bool_] | None,
+        tally: _Tally,
+    ) -> None:
+        """Counts events, and the episodes that ended."""
+        events, terms = info["events"], info["reward_terms"]
         self.episode_return += rewards
-        self.episode_length += 1
-        if not done.any():
-            return []
-        ended = (self.episode_return[done], self.episode_length[done])
-        self.episode_return[done] = 0.0
-        self.episode_length[done] = 0
-        return [ended]
-
-    def _learnable_rewards(
-        self, rewards: NDArray[np.float32], done: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        scale = self.normalizer.rewards
-        return rewards if scale is None else scale(rewards, done)
+        if idle is None:
+            self.episode_length += 1
+        else:
+            active = ~idle
+            events, terms = events[active], terms[active]
+            self.episode_length += active
+            # A lane that has been idle all along has no episode to end.
+            done = done & (self.episode_length > 0)
+        tally.events += events.sum(axis=0, dtype=np.float64)
+        tally.reward_terms += terms.sum(axis=0, dtype=np.float64)
+        if done.any():
+            tally.returns.append(self.episode_return[done])
+            tally.lengths.append(self.episode_length[done])
+            self.episode_return[done] = 0.0
+            self.episode_length[done] = 0
 
     def _final(
         self, final_obs: Observation, lanes: NDArray[np.intp]
@@ -233,33 +316,20 @@ class Collector:
             features = self.normalizer.features(features)
         return features, None if self._grid is None else final_obs["map"][lanes]
 
-    def _values(
-        self, features: NDArray[np.float32], grid: NDArray[np.uint8] | None
-    ) -> NDArray[np.float32]:
-        """Values of any number of states; leading axes are kept."""
-        lead = features.shape[: features.ndim - 1]
-        rows = features.reshape(-1, features.shape[-1])
-        maps = None if grid is None else grid.reshape(-1, *grid.shape[-3:])
-        values = np.empty(len(rows), np.float32)
-        device = self._network.device
-        with torch.inference_mode():
-            for start in range(0, len(rows), VALUE_ROWS):
-                part = slice(start, start + VALUE_ROWS)
-                tensor: Tensor = self._network.values(
-                    as_tensor(rows[part], device),
-                    None if maps is None else as_tensor(maps[part], device),
-                )
-                values[part] = tensor.cpu().numpy()
-        return values.reshape(lead)
-
-    def _check_finite(self) -> None:
+    def _check_finite(self, tally: _Tally) -> None:
         for name, array in (
             ("features", self._features),
             ("rewards", self._rewards),
             ("log_probs", self._log_probs),
         ):
             # A sum is not finite if one term is not, and needs no array of flags beside it.
-            if not np.isfinite(array.sum(dtype=np.float64)):
-                bad = np.argwhere(~np.isfinite(array))
-                if len(bad):
-                    raise TrainingError(f"{name} not finite, first at (step, lane, ...) {bad[0]}")
+            if np.isfinite(array.sum(dtype=np.float64)):
+                continue
+            wrong = ~np.isfinite(array)
+            if tally.idled:
+                wrong[: self._ticks][self._idle] = False
+            if wrong.any():
+                raise NotFiniteError(
+                    f"{name} not finite in environment {self._env.lane_spec.env_id}, "
+                    f"first at (step, lane, ...) {np.argwhere(wrong)[0]} of the rollout"
+                )

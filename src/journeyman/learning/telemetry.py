@@ -1,10 +1,11 @@
 """One update's figures under the names of telemetry 1.2.
 
-Legend: T steps, L lanes, E event kinds.
+Legend: T steps, L lanes, B samples, E event kinds.
 """
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,33 +53,71 @@ class UpdateClock:
         """The optimisation's duration, advantages included."""
         return self._optimised - self._collected
 
-    def metrics(self, rollout: Rollout, figures: UpdateFigures) -> dict[str, MetricValue]:
-        """Returns the durations and rates that are part of an update's telemetry."""
+    def metrics(self, env_steps: int, figures: UpdateFigures) -> dict[str, MetricValue]:
+        """Returns the durations and rates that are part of an update's telemetry.
+
+        Args:
+            env_steps: transitions of the rollout; 0: there was none, and there is no rate.
+            figures: what the optimisation reported.
+        """
         seconds = self.collect_seconds + self.update_seconds
-        return {
+        rates: dict[str, MetricValue] = {
             "epoch_duration_sec": seconds,
-            "env_steps_per_sec": rollout.log_probs.size / seconds,
             "update_samples_per_sec": figures.samples / figures.seconds,
         }
+        if env_steps:
+            rates["env_steps_per_sec"] = env_steps / seconds
+        return rates
+
+
+class Learned(NamedTuple):
+    """What an update learned from, sample by sample, idle steps left out.
+
+    Attributes:
+        rewards: (B,) float32.
+        values: (B,) float32, at the time of the rollout.
+        advantages: (B,) float32.
+        returns: (B,) float32.
+    """
+
+    rewards: NDArray[np.float32]
+    values: NDArray[np.float32]
+    advantages: NDArray[np.float32]
+    returns: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rollout: Rollout, advantages: Advantages) -> "Learned":
+        """Returns a rollout's."""
+        columns = (rollout.rewards, rollout.values, *advantages)
+        if rollout.idle is None:
+            return cls(*(column.ravel() for column in columns))
+        return cls(*(column[~rollout.idle] for column in columns))
 
 
 def update_metrics(
-    rollout: Rollout,
-    advantages: Advantages,
     figures: UpdateFigures,
+    learned: Learned,
     *,
-    event_names: Sequence[str],
     learning_rate: float,
+    data_mode: str,
+    ticks: int,
 ) -> dict[str, MetricValue]:
     """Returns what an update measured; counters of the run are the caller's to add.
 
     Figures of minibatches are means over all of them. What is undefined (a correlation with
-    something constant, the return of no episode) is left out.
+    something constant) is left out.
+
+    Args:
+        figures: what the minibatches reported.
+        learned: what they were drawn from.
+        learning_rate: step size of the optimiser.
+        data_mode: as the settings say.
+        ticks: steps of a lane, of the longest one where they differ.
     """
     column = figures.column
     entropies, norms, kls = column("entropy"), column("grad_norm"), column("kl_divergence")
     metrics: dict[str, MetricValue] = {
-        "transitions": rollout.log_probs.size,
+        "transitions": len(learned.rewards),
         **{
             name: float(column(name).mean())
             for name in ("loss_policy", "loss_value", "loss_entropy", "loss_total")
@@ -94,21 +133,26 @@ def update_metrics(
         "adv_min_std": float(column("adv_std").min()),
         "clip_triggered_minibatches": int((column("clip_fraction") > 0.0).sum()),
         "clip_fraction_max": float(column("clip_fraction").max()),
-        "data_mode": "rollout",
+        "data_mode": data_mode,
         "batch_entropy_mean": float(entropies.mean()),
         "batch_entropy_std": float(entropies.std()),
         "grad_norm_max": float(norms.max()),
         "kl_divergence_max": float(kls.max()),
-        "rollout_ticks": len(rollout.actions),
+        "rollout_ticks": ticks,
     }
     optional = {
-        "reward_advantage_corr": correlation(rollout.rewards, advantages.advantages),
-        "explained_variance": explained_variance(rollout.values, advantages.returns),
+        "reward_advantage_corr": correlation(learned.rewards, learned.advantages),
+        "explained_variance": explained_variance(learned.values, learned.returns),
     }
+    return metrics | {name: value for name, value in optional.items() if value is not None}
+
+
+def rollout_metrics(rollout: Rollout, event_names: Sequence[str]) -> dict[str, MetricValue]:
+    """Returns what happened in a rollout; the return of no episode is left out."""
+    metrics = event_metrics(rollout, event_names) | _watched_metrics(rollout)
     if len(rollout.episode_returns):
-        optional["episode_return_mean"] = float(rollout.episode_returns.mean())
-    metrics |= {name: value for name, value in optional.items() if value is not None}
-    return metrics | event_metrics(rollout, event_names) | _watched_metrics(rollout)
+        metrics["episode_return_mean"] = float(rollout.episode_returns.mean())
+    return metrics
 
 
 def event_metrics(rollout: Rollout, event_names: Sequence[str]) -> dict[str, MetricValue]:
@@ -125,11 +169,23 @@ def event_metrics(rollout: Rollout, event_names: Sequence[str]) -> dict[str, Met
 
 
 def _watched_metrics(rollout: Rollout) -> dict[str, MetricValue]:
-    """A lane's mean and maximum over the rollout, each averaged over lanes."""
+    """A lane's mean and maximum over the rollout, each averaged over lanes.
+
+    A lane that was idle throughout is left out.
+    """
     metrics: dict[str, MetricValue] = {}
+    real_TL = None if rollout.idle is None else ~rollout.idle
     for name, values_TL in rollout.watched.items():
-        metrics[f"conflict.{name}_mean_avg"] = float(values_TL.mean(dtype=np.float64))
-        metrics[f"conflict.{name}_max_avg"] = float(values_TL.max(axis=0).mean(dtype=np.float64))
+        if real_TL is None:
+            means_L, maxima_L = values_TL.mean(axis=0, dtype=np.float64), values_TL.max(axis=0)
+        else:
+            steps_L = real_TL.sum(axis=0)
+            some = steps_L > 0
+            sums_L = values_TL.sum(axis=0, dtype=np.float64, where=real_TL)
+            means_L = sums_L[some] / steps_L[some]
+            maxima_L = values_TL.max(axis=0, initial=-np.inf, where=real_TL)[some]
+        metrics[f"conflict.{name}_mean_avg"] = float(means_L.mean())
+        metrics[f"conflict.{name}_max_avg"] = float(maxima_L.mean(dtype=np.float64))
     return metrics
 
 

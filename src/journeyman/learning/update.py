@@ -1,10 +1,9 @@
 """The optimisation that follows a rollout.
 
-Legend: T steps, L lanes, B = T * L samples, M minibatches, K figures, F features, N actions.
+Legend: B samples, M minibatches, K figures.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from journeyman.errors import TrainingError
+from journeyman.errors import NotFiniteError
+from journeyman.learning.batch import Minibatch, PracticeBatch, epoch_plan, minibatches
 from journeyman.learning.demonstrations import DemonstrationTensors
-from journeyman.learning.distributions import mask_bias
-from journeyman.learning.gae import Advantages
 from journeyman.learning.losses import (
     NormalisedAdvantages,
     PPOParts,
@@ -25,8 +23,6 @@ from journeyman.learning.losses import (
 )
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.optimizers import clip_gradients, set_learning_rate
-from journeyman.learning.rollout import Rollout
-from journeyman.learning.tensors import as_tensor
 from journeyman.settings.strategy import PPOSettings
 
 FIGURES = (
@@ -64,45 +60,6 @@ class Coefficients:
     entropy_coef: float
     bc_weight: float = 0.0
     critic_only: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class PracticeBatch:
-    """A rollout as flat tensors on the network's device.
-
-    Attributes:
-        features: (B, F) float32.
-        grid: (B, C, h, w) uint8, or None.
-        bias: (B, N) float32 of ``mask_bias``, or None.
-        actions: (B,) or (B, D) int64, or (B, D) float32.
-        columns: (4, B) float32: log-probabilities and values of the network that acted,
-            advantages, returns.
-    """
-
-    features: Tensor
-    grid: Tensor | None
-    bias: Tensor | None
-    actions: Tensor
-    columns: Tensor
-
-    @classmethod
-    def of(cls, rollout: Rollout, advantages: Advantages, device: torch.device) -> "PracticeBatch":
-        """Flattens a rollout; on the CPU without copying what is large."""
-        size = rollout.log_probs.size
-        columns = np.stack(
-            [rollout.log_probs, rollout.values, advantages.advantages, advantages.returns]
-        )
-        grid, mask = rollout.grid, rollout.mask
-        return cls(
-            features=as_tensor(rollout.features.reshape(size, -1), device),
-            grid=None if grid is None else as_tensor(grid.reshape(size, *grid.shape[2:]), device),
-            bias=None if mask is None else mask_bias(as_tensor(mask.reshape(size, -1), device)),
-            actions=as_tensor(rollout.actions.reshape(size, *rollout.actions.shape[2:]), device),
-            columns=as_tensor(columns.reshape(4, size), device),
-        )
-
-    def __len__(self) -> int:
-        return len(self.actions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,23 +107,26 @@ def optimise(
         demonstration_rng: draws demonstrated rows, with replacement.
 
     Raises:
-        TrainingError: a figure is not finite; the message names it, epoch and minibatch.
+        NotFiniteError: a figure is not finite; the message names it, epoch and minibatch.
     """
     began = time.perf_counter()
     set_learning_rate(optimizer, coefficients.learning_rate)
     imitates = coefficients.bc_weight > 0.0 and not coefficients.critic_only
     if settings.normalize_advantages == "batch":
-        batch.columns[2].copy_(normalise_advantages(batch.columns[2]).values)
-    tables = []
+        weights = batch.columns[4] if len(batch.columns) == 5 else None
+        batch.columns[2].copy_(normalise_advantages(batch.columns[2], weights).values)
+    tables, samples = [], 0
     for epoch in range(settings.epochs):
         rows = []
-        for minibatch in _minibatches(batch, settings.minibatch_size, minibatch_rng):
+        order, ends = epoch_plan(batch, settings, minibatch_rng)
+        samples += ends[-1]
+        for minibatch in minibatches(batch, order, ends):
             shown = None
             if imitates:
                 shown = draw(demonstrations, settings.demonstration_batch_size, demonstration_rng)
             rows.append(_step(network, optimizer, minibatch, shown, settings, coefficients))
         table = torch.stack(rows).cpu().numpy()
-        _check_finite(table, epoch, demonstrations if imitates else None)
+        _check_finite(table, epoch, batch.label, demonstrations if imitates else None)
         tables.append(table)
         kl = float(table[:, FIGURES.index("kl_divergence")].mean())
         if settings.target_kl is not None and kl > settings.target_kl:
@@ -174,7 +134,7 @@ def optimise(
     return UpdateFigures(
         table=np.concatenate(tables),
         epochs=len(tables),
-        samples=len(batch) * len(tables),
+        samples=samples,
         seconds=time.perf_counter() - began,
     )
 
@@ -193,46 +153,19 @@ def draw(
     return demonstrations.take(rows.to(demonstrations.actions.device))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Minibatch:
-    """Rows of a practice batch, gathered; fields as there."""
-
-    features: Tensor
-    grid: Tensor | None
-    bias: Tensor | None
-    actions: Tensor
-    columns: Tensor
-
-
-def _minibatches(batch: PracticeBatch, size: int, rng: np.random.Generator) -> Iterator[_Minibatch]:
-    """Yields every sample once, in a fresh order; the last minibatch takes what is left."""
-    order = torch.from_numpy(rng.permutation(len(batch))).to(batch.actions.device)
-    # What is small is permuted once; what is large is gathered when it is its turn.
-    columns = batch.columns.index_select(1, order)
-    actions = batch.actions.index_select(0, order)
-    for start in range(0, len(batch), size):
-        rows = order[start : start + size]
-        yield _Minibatch(
-            features=batch.features.index_select(0, rows),
-            grid=None if batch.grid is None else batch.grid.index_select(0, rows),
-            bias=None if batch.bias is None else batch.bias.index_select(0, rows),
-            actions=actions[start : start + size],
-            columns=columns[:, start : start + size],
-        )
-
-
 def _step(
     network: ActorCritic,
     optimizer: torch.optim.Optimizer,
-    minibatch: _Minibatch,
+    minibatch: Minibatch,
     shown: DemonstrationTensors | None,
     settings: PPOSettings,
     coefficients: Coefficients,
 ) -> Tensor:
     """One gradient step; returns ``FIGURES`` as a tensor (K,), so that nothing waits."""
-    old_log_probs, old_values, raw_advantages, returns = minibatch.columns.unbind(0)
+    old_log_probs, old_values, raw_advantages, returns, *rest = minibatch.columns.unbind(0)
+    weights = rest[0] if rest else None
     advantages = normalise_advantages(
-        raw_advantages, apply=settings.normalize_advantages == "minibatch"
+        raw_advantages, weights, apply=settings.normalize_advantages == "minibatch"
     )
     critic_only = coefficients.critic_only
     outputs, values = network(minibatch.features, minibatch.grid, critic_only=critic_only)
@@ -249,6 +182,8 @@ def _step(
         value_coef=settings.value_coef,
         entropy_coef=coefficients.entropy_coef,
         critic_only=critic_only,
+        weights=weights,
+        ratio_truncation=None if settings.data_mode == "rollout" else settings.ratio_truncation,
     )
     total, imitation = parts.total, torch.zeros_like(parts.total)
     if shown is not None:
@@ -290,15 +225,17 @@ def _figures(
 
 
 def _check_finite(
-    table: NDArray[np.float32], epoch: int, demonstrations: DemonstrationTensors | None
+    table: NDArray[np.float32],
+    epoch: int,
+    dataset: str,
+    demonstrations: DemonstrationTensors | None,
 ) -> None:
     bad = np.argwhere(~np.isfinite(table))
     if len(bad):
         minibatch, figure = bad[0]
-        dataset = "rollout"
         if demonstrations is not None and FIGURES[figure] == "loss_bc":
             dataset = demonstrations.label
-        raise TrainingError(
+        raise NotFiniteError(
             f"{FIGURES[figure]} is {table[minibatch, figure]} "
             f"(dataset {dataset}, epoch {epoch + 1}, minibatch {minibatch + 1})"
         )

@@ -85,6 +85,26 @@ def check_against(spec: LaneSpec, data: Demonstrations | ReplayDataset) -> None:
         raise UserError(problems)
 
 
+def unknown_log_probs(label: str, unknown: int, steps: int) -> str:
+    """Returns why practice cannot learn from such data, and what helps."""
+    return (
+        f"dataset {label!r}: the log-probabilities of {unknown} of {steps} recorded actions are "
+        "unknown, and without them nobody can say how far the policy is from the one that acted; "
+        "dataset.recompute_log_probs=true takes those of the policy as the stage begins"
+    )
+
+
+def check_log_probs(dataset: ReplayDataset) -> None:
+    """Raises ``UserError`` if a recorded action's log-probability is unknown."""
+    unknown = sum(
+        int(np.isnan(trajectory.old_log_probs).sum())
+        for file in range(len(dataset.files))
+        for trajectory in dataset.read(file)
+    )
+    if unknown:
+        raise UserError(unknown_log_probs(dataset.label, unknown, dataset.transitions))
+
+
 def build_replay_dataset(settings: ManifestDatasetSettings) -> ReplayDataset:
     """Makes a replay dataset from a manifest; every file is read and checked once.
 

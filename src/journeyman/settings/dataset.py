@@ -30,6 +30,9 @@ class ScriptedDatasetSettings(Section):
     """Steps captured from each world."""
     save: bool
     """Also write the capture into the run folder."""
+    recompute_log_probs: bool
+    """For practice on recorded play (``data_mode`` replay, mixed): take the log-probabilities of
+    the policy as the stage begins instead of the recorded ones."""
     batching: BatchingSettings
 
 
@@ -41,6 +44,9 @@ class ManifestDatasetSettings(Section):
     """Path of the manifest."""
     allow_external_paths: bool
     """Let entries lie outside the manifest's folder and the working directory."""
+    recompute_log_probs: bool
+    """For practice on recorded play (``data_mode`` replay, mixed): take the log-probabilities of
+    the policy as the stage begins instead of the recorded ones."""
     batching: BatchingSettings
 
 
@@ -56,6 +62,9 @@ class RolloutDatasetSettings(Section):
     """Steps captured from each world."""
     save: bool
     """Also write the capture into the run folder."""
+    recompute_log_probs: bool
+    """For practice on recorded play (``data_mode`` replay, mixed): take the log-probabilities of
+    the policy as the stage begins instead of the recorded ones."""
     batching: BatchingSettings
 
 

@@ -42,6 +42,18 @@ class PPOSettings(Section):
     """Worlds practised in side by side."""
     rollout_ticks: int = Field(ge=2, le=100_000)
     """Steps of each lane between two optimisations."""
+    data_mode: Literal["rollout", "replay", "mixed"]
+    """What is learned from: play of the present policy, recorded play of ``dataset`` with known
+    log-probabilities, or both in every minibatch."""
+    replay_share: float = Field(gt=0.0, lt=1.0)
+    """Recorded share of every minibatch of ``data_mode: mixed``."""
+    ratio_truncation: float = Field(gt=1.0, le=1e6)
+    """Probability ratios count as no larger in the loss; only where there is recorded play."""
+    max_replay_kl: float = Field(gt=0.0, le=1e6)
+    """Recorded play is stale where the policy has moved further from the one that acted, in nats
+    a step; it is not learned from then."""
+    min_effective_sample_share: float = Field(ge=0.0, le=1.0)
+    """Recorded play is stale where the ratios leave fewer effective samples of each."""
     epochs: int = Field(ge=1, le=1000)
     """Passes over each rollout."""
     minibatch_size: int = Field(ge=2, le=10_000_000)

@@ -1,32 +1,38 @@
 """Practice: proximal policy optimisation (Schulman et al. 2017), demonstrations beside it."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from journeyman.checkpoint import Checkpoint
 from journeyman.context import MetricValue, TrainingContext
 from journeyman.env.protocol import LaneEnv
-from journeyman.errors import TrainingError
+from journeyman.errors import NotFiniteError, TrainingError
 from journeyman.learning.demonstrations import (
     DemonstrationTensors,
     check_demonstrations,
     split_rows,
 )
 from journeyman.learning.devices import resolve_device
-from journeyman.learning.gae import Advantages, generalised_advantages
+from journeyman.learning.gathering import Gathered, gather
 from journeyman.learning.policy import require_same_spec
 from journeyman.learning.practice import Practice, PracticeCourse, finished_schedule
-from journeyman.learning.rollout import Rollout
-from journeyman.learning.telemetry import UpdateClock, update_metrics
-from journeyman.learning.update import Coefficients, PracticeBatch, UpdateFigures, optimise
+from journeyman.learning.profiler import traced
+from journeyman.learning.replay import RecordedPlay
+from journeyman.learning.telemetry import UpdateClock, rollout_metrics, update_metrics
+from journeyman.learning.update import Coefficients, UpdateFigures, optimise
 from journeyman.results import PPOTrainingResult
 from journeyman.settings.schedule import value_at
 from journeyman.settings.strategy import PPOSettings
 from journeyman.strategies.base import StageOutcome
+from journeyman.strategies.ppo_recorded import recorded_play
+
+_LOG = logging.getLogger(__name__)
 
 SHOWN = ("episode_return_mean", "kl_divergence", "env_steps_per_sec")
 
@@ -67,6 +73,9 @@ def train_ppo(
     """
     require_same_spec(start, context.lane_spec)
     torch.set_num_threads(context.settings.runtime.torch_threads)
+    device = resolve_device(context.settings.runtime.device)
+    with context.spans.span("data"):
+        play, start = recorded_play(context, settings, start, device)
     stage = _Stage(
         context=context,
         settings=settings,
@@ -74,14 +83,20 @@ def train_ppo(
         bc_weight=bc_weight,
         social_stage=social_stage,
         telemetry=telemetry or {},
-        device=resolve_device(context.settings.runtime.device),
+        device=device,
         start=start,
+        play=play,
     )
-    env = context.make_env(settings.worlds, social_stage)
+    env = None
+    if settings.data_mode != "replay":
+        env = context.make_env(settings.worlds, social_stage)
     try:
-        return _practise(stage, env)
+        with traced(context.trace, max(1, stage.count)) as traced_one:
+            outcome = _practise(stage, env, traced_one)
     finally:
-        env.close()
+        if env is not None:
+            env.close()
+    return outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,16 +111,18 @@ class _Stage:
     telemetry: Mapping[str, MetricValue]
     device: torch.device
     start: Checkpoint
+    play: RecordedPlay | None
 
 
-def _practise(stage: _Stage, env: LaneEnv) -> StageOutcome:
+def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]) -> StageOutcome:
     """The training loop."""
     began = time.perf_counter()
     context, settings, seeds = stage.context, stage.settings, stage.context.seeds
     course, good = PracticeCourse.of(stage.start), stage.start
-    counters = {"ppo_epochs": 0, **stage.start.state["counters"]}
+    counters = {"ppo_epochs": 0, "replayed": 0, **stage.start.state["counters"]}
     practice = _resume(stage, env, good)
     demonstrations: DemonstrationTensors | None = None
+    ended_early: str | None = None
     while course.done < stage.count:
         context.should_stop()
         clock = UpdateClock()
@@ -113,46 +130,78 @@ def _practise(stage: _Stage, env: LaneEnv) -> StageOutcome:
         if coefficients.bc_weight > 0.0 and demonstrations is None:
             demonstrations = _demonstrations(stage, practice)
         try:
-            rollout = practice.collector.collect(seeds["act"])
+            gathered = gather(practice, stage.play, settings, seeds["act"], context.spans)
             clock.collected()
-            counters["env_steps"] += rollout.log_probs.size
-            course.transitions += rollout.log_probs.size
-            advantages = _advantages(rollout, settings)
-            figures = optimise(
-                practice.network,
-                practice.optimizer,
-                PracticeBatch.of(rollout, advantages, stage.device),
-                settings,
-                coefficients,
-                minibatch_rng=seeds["minibatch"],
-                demonstrations=_as_the_policy_sees(demonstrations, practice),
-                demonstration_rng=seeds["demonstration_minibatch"],
-            )
-        except TrainingError as error:
+            if ended_early := _too_stale(gathered, settings, course):
+                break
+            _count(gathered, course, counters)
+            with context.spans.span("update"):
+                figures = optimise(
+                    practice.network,
+                    practice.optimizer,
+                    gathered.batch,
+                    settings,
+                    coefficients,
+                    minibatch_rng=seeds["minibatch"],
+                    demonstrations=_as_the_policy_sees(demonstrations, practice),
+                    demonstration_rng=seeds["demonstration_minibatch"],
+                )
+        except NotFiniteError as error:
             course = _rolled_back(error, settings, course, good)
             practice = _resume(stage, env, good)
             continue
+        except TrainingError as error:
+            raise TrainingError(f"update {course.done + 1}: {error}") from error
         clock.optimised()
 
         counters["ppo_updates"] += 1
         counters["ppo_epochs"] += figures.epochs
-        metrics = _metrics(stage, env, rollout, advantages, figures, coefficients)
+        metrics = _metrics(stage, env, gathered, figures, coefficients)
         metrics |= {"epoch": counters["ppo_epochs"], "updates": counters["ppo_updates"]}
-        metrics |= {"steps": counters["env_steps"], **clock.metrics(rollout, figures)}
-        course.record(metrics, rollout.episode_returns, stage.count)
-        _emit(context, env, metrics, rollout, figures, coefficients, clock)
+        metrics["steps"] = counters["env_steps"] + counters["replayed"]
+        metrics |= clock.metrics(gathered.env_steps, figures)
+        course.record(metrics, _episode_returns(gathered), stage.count)
+        _emit(context, env, metrics, gathered, figures, coefficients, clock)
         context.progress.advance(course.done, stage.count, **_shown(metrics))
         good = _kept(practice, stage, course, counters) or good
-    return _outcome(practice, stage, course, counters, time.perf_counter() - began)
+        traced_one()
+    seconds = time.perf_counter() - began
+    return _outcome(practice, stage, course, counters, seconds, ended_early)
 
 
-def _resume(stage: _Stage, env: LaneEnv, checkpoint: Checkpoint) -> Practice:
+def _too_stale(gathered: Gathered, settings: PPOSettings, course: PracticeCourse) -> str | None:
+    """Returns why recorded play has become too old to go on; raises if it was from the start."""
+    reason = gathered.stale(settings)
+    if reason is None:
+        return None
+    if course.done == 0:
+        raise TrainingError(
+            f"{reason}: recorded play as old as this cannot be learned from; record anew, or "
+            "raise the limit"
+        )
+    _LOG.warning("the stage ends after %d updates: %s", course.done, reason)
+    return reason
+
+
+def _count(gathered: Gathered, course: PracticeCourse, counters: dict[str, int]) -> None:
+    counters["env_steps"] += gathered.env_steps
+    if gathered.rollout is None:
+        counters["replayed"] += len(gathered.batch)
+    course.transitions += gathered.env_steps or len(gathered.batch)
+
+
+def _episode_returns(gathered: Gathered) -> NDArray[np.float64]:
+    return np.zeros(0) if gathered.rollout is None else gathered.rollout.episode_returns
+
+
+def _resume(stage: _Stage, env: LaneEnv | None, checkpoint: Checkpoint) -> Practice:
     return Practice.resume(
         checkpoint,
         env,
         stage.settings,
         stage.context.seeds,
         stage.device,
+        lane_spec=stage.context.lane_spec,
         social_stage=stage.social_stage,
     )
 
@@ -171,8 +220,9 @@ def _coefficients(stage: _Stage, course: PracticeCourse) -> Coefficients:
 
 def _demonstrations(stage: _Stage, practice: Practice) -> DemonstrationTensors:
     """Loads what the demonstrations' loss draws from: never what imitation holds out."""
-    demonstrations = stage.context.demonstrations()
-    check_demonstrations(demonstrations, practice.env.lane_spec)
+    with stage.context.spans.span("data"):
+        demonstrations = stage.context.demonstrations()
+    check_demonstrations(demonstrations, stage.context.lane_spec)
     rows = np.arange(len(demonstrations.actions))
     held_out = stage.start.state.get("held_out")
     if held_out is not None:
@@ -186,34 +236,22 @@ def _demonstrations(stage: _Stage, practice: Practice) -> DemonstrationTensors:
 def _as_the_policy_sees(
     demonstrations: DemonstrationTensors | None, practice: Practice
 ) -> DemonstrationTensors | None:
-    features = practice.collector.normalizer.features
+    features = practice.normalizer.features
     if demonstrations is None or features is None:
         return demonstrations
     return demonstrations.whitened(features.whitening)
 
 
-def _advantages(rollout: Rollout, settings: PPOSettings) -> Advantages:
-    return generalised_advantages(
-        rollout.rewards,
-        rollout.values,
-        rollout.next_values,
-        rollout.terminated,
-        rollout.truncated,
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-    )
-
-
 def _rolled_back(
-    error: TrainingError, settings: PPOSettings, course: PracticeCourse, good: Checkpoint
+    error: NotFiniteError, settings: PPOSettings, course: PracticeCourse, good: Checkpoint
 ) -> PracticeCourse:
     """Returns the course of the last good update at half the step size, or raises."""
     rollbacks = course.rollbacks
     message = f"update {course.done + 1}: {error}"
     if settings.on_nan == "raise":
-        raise TrainingError(message) from error
+        raise NotFiniteError(message) from error
     if rollbacks == MAX_ROLLBACKS:
-        raise TrainingError(f"{message}; {rollbacks} rollbacks did not help") from error
+        raise NotFiniteError(f"{message}; {rollbacks} rollbacks did not help") from error
     return replace(
         PracticeCourse.of(good),
         transitions=course.transitions,
@@ -224,19 +262,24 @@ def _rolled_back(
 
 def _metrics(
     stage: _Stage,
-    env: LaneEnv,
-    rollout: Rollout,
-    advantages: Advantages,
+    env: LaneEnv | None,
+    gathered: Gathered,
     figures: UpdateFigures,
     coefficients: Coefficients,
 ) -> dict[str, MetricValue]:
     metrics = update_metrics(
-        rollout,
-        advantages,
         figures,
-        event_names=env.event_names,
+        gathered.learned,
         learning_rate=coefficients.learning_rate,
+        data_mode=stage.settings.data_mode,
+        ticks=gathered.ticks,
     )
+    if gathered.rollout is not None and env is not None:
+        metrics |= rollout_metrics(gathered.rollout, env.event_names)
+    if stage.play is not None and gathered.staleness is not None:
+        metrics |= stage.play.baselines
+        metrics["replay_kl"] = gathered.staleness.kl
+        metrics["replay_effective_sample_share"] = gathered.staleness.effective_sample_share
     if stage.bc_weight is not None:
         metrics["anneal_bc_weight"] = coefficients.bc_weight
     if coefficients.bc_weight > 0.0 and not coefficients.critic_only:
@@ -246,17 +289,24 @@ def _metrics(
 
 def _emit(
     context: TrainingContext,
-    env: LaneEnv,
+    env: LaneEnv | None,
     metrics: Mapping[str, MetricValue],
-    rollout: Rollout,
+    gathered: Gathered,
     figures: UpdateFigures,
     coefficients: Coefficients,
     clock: UpdateClock,
 ) -> None:
-    step = int(metrics["steps"])
+    step, rollout = int(metrics["steps"]), gathered.rollout
     context.emit("ppo", metrics, step)
-    reward_terms = (rollout.reward_terms / rollout.log_probs.size).tolist()
-    context.emit("reward", dict(zip(env.reward_term_names, reward_terms, strict=True)), step)
+    times: dict[str, MetricValue] = {
+        "collect_sec": clock.collect_seconds,
+        "update_sec": clock.update_seconds,
+    }
+    if rollout is not None and env is not None:
+        terms = (rollout.reward_terms / rollout.transitions).tolist()
+        context.emit("reward", dict(zip(env.reward_term_names, terms, strict=True)), step)
+        times["env_sec"] = rollout.env_seconds
+        times["env_steps_per_sec"] = metrics["env_steps_per_sec"]
     context.emit(
         "optimisation",
         {
@@ -266,12 +316,6 @@ def _emit(
         },
         step,
     )
-    times: dict[str, MetricValue] = {
-        "collect_sec": clock.collect_seconds,
-        "env_sec": rollout.env_seconds,
-        "update_sec": clock.update_seconds,
-        "env_steps_per_sec": metrics["env_steps_per_sec"],
-    }
     context.emit("time", times, step)
 
 
@@ -302,6 +346,7 @@ def _outcome(
     course: PracticeCourse,
     counters: Mapping[str, int],
     seconds: float,
+    ended_early: str | None,
 ) -> StageOutcome:
     checkpoint = practice.checkpoint(
         stage.start,
@@ -309,7 +354,10 @@ def _outcome(
         counters=dict(counters),
         schedule=finished_schedule(stage.start),
     )
+    if checkpoint.part("replay"):
+        checkpoint = checkpoint.with_parts({"replay": {}}, replay=None)
     result = PPOTrainingResult(
+        data_mode=stage.settings.data_mode,
         updates=course.done,
         transitions=course.transitions,
         steps=counters["env_steps"],
@@ -319,5 +367,6 @@ def _outcome(
         device=str(stage.device),
         duration_sec=seconds,
         weights_digest=checkpoint.digest("policy"),
+        ended_early=ended_early,
     )
     return StageOutcome(result=result, checkpoint=checkpoint)

@@ -124,7 +124,7 @@ class PPOUpdateMetrics(BaseModel):
     )
     """Mean over lanes of its maximum over the rollout."""
     baseline_sample_count: Count | None = None
-    """``baseline_*``: figures of the recorded dataset, in replay only."""
+    """Trajectories of the recorded play; ``baseline_*`` and ``replay_*`` only where there is."""
     baseline_reward_mean: float | None = None
     """Mean reward a step."""
     baseline_reward_sum: float | None = None
@@ -133,6 +133,11 @@ class PPOUpdateMetrics(BaseModel):
     """Mean over trajectories of their summed reward."""
     baseline_log_prob_mean: float | None = None
     """Mean log-probability of the recorded actions."""
+    replay_kl: NonNegative | None = None
+    """How far the policy was, before the update, from the one that acted in recorded play:
+    ``mean((r - 1) - log r)`` over its steps, in nats."""
+    replay_effective_sample_share: Share | None = None
+    """Effective samples of each recorded one, by the ratios before the update."""
 
     # 1.2: inside an anneal
     anneal_cycle: Count | None = None
