@@ -31,7 +31,7 @@ from journeyman.results import (
 )
 from journeyman.seeding import SeedPlan
 from journeyman.services import dataset as dataset_service
-from journeyman.services.demonstrations import play_and_keep
+from journeyman.services.demonstrations import demonstrated_by, play_and_keep
 from journeyman.services.rollout import Capture, capture_result, save_capture
 from journeyman.session import RunSession
 from journeyman.settings.dataset import ManifestDatasetSettings, RolloutDatasetSettings
@@ -157,7 +157,7 @@ class Orchestrator:
 
     def build_replay_dataset(self) -> ReplayDataset:
         """Returns the dataset of ``settings.dataset`` as homogeneous batches."""
-        dataset = self.settings.dataset
+        dataset = demonstrated_by(self.settings)
         if isinstance(dataset, ManifestDatasetSettings):
             return dataset_service.build_replay_dataset(dataset)
         seeds = SeedPlan(self.settings.seed)
@@ -269,7 +269,7 @@ class Orchestrator:
         return make_env(self.settings.env, num_worlds=num_worlds, social_stage=social_stage)
 
     def _demonstrations(self, context: TrainingContext) -> Demonstrations:
-        dataset = self.settings.dataset
+        dataset = demonstrated_by(self.settings)
         context.progress.begin("demonstrations")
         if isinstance(dataset, ManifestDatasetSettings):
             demonstrations = dataset_service.load_demonstrations(dataset)

@@ -3,8 +3,14 @@
 import os
 from collections.abc import Callable, Sequence
 
-from journeyman.errors import UserError
-from journeyman.settings.dataset import ManifestDatasetSettings, RolloutDatasetSettings
+from journeyman.errors import TrainingError, UserError
+from journeyman.policies.registry import how_to_set
+from journeyman.settings.dataset import (
+    ManifestDatasetSettings,
+    RolloutDatasetSettings,
+    ScriptedDatasetSettings,
+)
+from journeyman.settings.env import TownSettings
 from journeyman.settings.promotion import PromotionGateSettings
 from journeyman.settings.root import Settings
 from journeyman.settings.strategy import CaptureSettings, EvaluateSettings
@@ -73,9 +79,11 @@ def _world_possible(settings: Settings) -> None:
 
 
 def _dataset_fits(settings: Settings) -> None:
-    dataset = settings.dataset
     if settings.strategy.kind not in _USES_DATASET:
         return
+    from journeyman.services.demonstrations import demonstrated_by
+
+    dataset = demonstrated_by(settings)
     if settings.strategy.kind in TRAINING and getattr(dataset, "worlds", 2) < 2:
         raise UserError("dataset.worlds: imitation holds worlds out, so it needs at least 2, got 1")
     from journeyman.env.build import lane_spec
@@ -93,6 +101,30 @@ def _dataset_fits(settings: Settings) -> None:
         check_player(dataset.policy, lane_spec(settings.env))
 
 
+def _imitation_fits(settings: Settings) -> None:
+    from journeyman.env.build import lane_spec
+    from journeyman.services.imitation import imitation_problems
+
+    bc = settings.bc()
+    problems = [] if bc is None else imitation_problems(bc, lane_spec(settings.env))
+    if problems:
+        raise UserError(problems)
+
+
+def _recorded_play_fits(settings: Settings) -> None:
+    dataset, ppo = settings.dataset, settings.ppo()
+    if ppo is None or ppo.data_mode == "rollout":
+        return
+    if isinstance(dataset, ManifestDatasetSettings):
+        from journeyman.env.build import lane_spec
+        from journeyman.services import dataset as service
+
+        recorded = service.build_replay_dataset(dataset)
+        service.check_against(lane_spec(settings.env), recorded)
+        if not dataset.recompute_log_probs:
+            service.check_log_probs(recorded)
+
+
 def _players_fit(settings: Settings) -> None:
     from journeyman.env.build import lane_spec
     from journeyman.services.players import check_checkpoint, check_player
@@ -102,6 +134,72 @@ def _players_fit(settings: Settings) -> None:
     promotion = settings.promotion
     if isinstance(promotion, PromotionGateSettings) and promotion.champion is not None:
         check_checkpoint(promotion.champion, lane_spec(settings.env))
+
+
+def _demonstrator_fits(settings: Settings) -> None:
+    from journeyman.env.build import lane_spec
+    from journeyman.services.players import check_demonstrator, has_demonstrator
+
+    env = settings.env
+    if isinstance(env, TownSettings):
+        return
+    if has_demonstrator(env):
+        check_demonstrator(env)
+        return
+    strategy, dataset = settings.strategy, settings.dataset
+    wants = []
+    if isinstance(strategy, CaptureSettings | EvaluateSettings):
+        wants += ["strategy.policy"] * (strategy.policy == "demonstrator")
+    elif strategy.kind in _USES_DATASET:
+        if isinstance(dataset, RolloutDatasetSettings):
+            wants += ["dataset.policy"] * (dataset.policy == "demonstrator")
+        elif isinstance(dataset, ScriptedDatasetSettings) and env.demonstrator is None:
+            wants.append("dataset.kind=scripted")
+    if wants:
+        spec = lane_spec(env)
+        other = "dataset=manifest" if wants[0].startswith("dataset") else "strategy.policy=random"
+        raise UserError(
+            f"{wants[0]}: it is the demonstrator who plays, and {spec.env_id} has none; "
+            f"{how_to_set(spec)}; or use {other}"
+        )
+
+
+def _film_possible(settings: Settings) -> None:
+    strategy, env = settings.strategy, settings.env
+    if not isinstance(strategy, EvaluateSettings) or strategy.render == "off":
+        return
+    from journeyman.env.build import make_env
+    from journeyman.reporting.film import picture_of, require_writer
+
+    require_writer(strategy.render)
+    if isinstance(env, TownSettings):  # it draws itself, and compiles when it is built
+        return
+    world = make_env(env, num_worlds=1)
+    try:
+        world.reset(seed=[0])
+        picture_of(world)
+    except TrainingError as error:
+        raise UserError(f"strategy.render: {error}") from error
+    finally:
+        world.close()
+
+
+def _social_rewards_exist(settings: Settings) -> None:
+    if isinstance(settings.env, TownSettings):
+        return
+    stages = {step.stage for step in settings.social_reward.schedule}
+    if settings.social_reward.override is not None:
+        stages = {settings.social_reward.override}
+    problems = []
+    if stages != {"OFF"}:
+        problems.append("social_reward: only the town has social rewards; use social_reward=off")
+    if settings.evaluation.social_stage != "OFF":
+        problems.append(
+            "evaluation.social_stage: only the town has social rewards; use OFF "
+            f"(got {settings.evaluation.social_stage})"
+        )
+    if problems:
+        raise UserError(problems)
 
 
 def _gate_metrics_are_counted(settings: Settings) -> None:
@@ -126,6 +224,11 @@ _CHECKS: tuple[Callable[[Settings], None], ...] = (
     _torch_and_device,
     _tracking_reachable,
     _dataset_fits,
+    _recorded_play_fits,
+    _imitation_fits,
     _players_fit,
+    _demonstrator_fits,
+    _film_possible,
+    _social_rewards_exist,
     _gate_metrics_are_counted,
 )

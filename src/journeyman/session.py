@@ -17,8 +17,8 @@ import yaml
 from journeyman.checkpoint import write_atomically, write_json
 from journeyman.context import Progress, RunStopped
 from journeyman.environment import describe_environment
+from journeyman.policies.registry import BUILT_IN, is_path
 from journeyman.results import AnnealSummary, RunResult
-from journeyman.services.players import BUILT_IN
 from journeyman.settings.root import Settings
 from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.protocol import RunInfo, RunStatus
@@ -161,6 +161,7 @@ _PATHS = (
     ("dataset", "policy"),
     ("strategy", "policy"),
     ("promotion", "champion"),
+    ("env", "demonstrator"),
 )
 
 
@@ -172,7 +173,8 @@ def with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
         for section in sections:
             block = block[section]
         given = block.get(name)
-        if given is not None and given not in BUILT_IN:
+        named = name == "demonstrator" and given is not None and not is_path(given)
+        if given is not None and given not in BUILT_IN and not named:
             block[name] = str(Path(given).resolve())
     return whole
 

@@ -135,6 +135,8 @@ def test_wrong_numbers_of_seeds_and_actions_are_refused():
     env = relay(2)
     with pytest.raises(RuntimeError, match="call reset"):
         env.step(np.zeros(6, np.int64))
+    with pytest.raises(ValueError, match="the first reset needs a seed"):
+        env.reset()
     with pytest.raises(ValueError, match="3 seeds for 2 worlds"):
         env.reset(seed=[1, 2, 3])
     env.reset(seed=0)
@@ -271,7 +273,12 @@ def test_agents_must_share_their_spaces():
 @pytest.mark.parametrize(
     ("module", "changes", "said"),
     [
-        ("support.gone", {}, "env.module=support.gone cannot be imported: ModuleNotFoundError"),
+        (
+            "support.gone",
+            {},
+            r"env.module=support.gone cannot be imported \(ModuleNotFoundError: .*\)$",
+        ),
+        ("support.relay_emv", {}, r"did you mean support\.relay_env\?"),
         ("support.town", {}, "env.module=support.town defines no parallel_env"),
         ("support.relay_env", {"track": 3}, r"parallel_env\(track=3\) failed with TypeError"),
         ("support.relay_env", {"lengths": []}, "it has no possible_agents"),

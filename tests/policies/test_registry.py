@@ -16,7 +16,7 @@ from journeyman.policies.random import RandomPolicy
 from journeyman.policies.registry import (
     demonstrator_from,
     demonstrator_names,
-    is_checkpoint_path,
+    is_path,
     register_demonstrator,
 )
 from journeyman.seeding import SeedPlan
@@ -80,8 +80,8 @@ def test_no_name_says_what_to_set():
     with pytest.raises(UserError) as refusal:
         demonstrator_from(None, SPEC)
     assert str(refusal.value) == (
-        "env.demonstrator: gym/CartPole-v1 has no demonstrator; set env.demonstrator to the name "
-        "of one (acrobot, cartpole, mountain_car, pendulum) or to the path of a checkpoint"
+        "env.demonstrator: gym/CartPole-v1 has no demonstrator; set env.demonstrator to cartpole, "
+        "to the name of one that you register, or to the path of a checkpoint"
     )
 
 
@@ -112,6 +112,11 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path):
         demonstrator_from(str(tmp_path / "gone.safetensors"), SPEC)
 
 
+def test_a_dataset_does_not_play():
+    with pytest.raises(UserError, match=r"demos/manifest\.json is a dataset: it can be imitated"):
+        demonstrator_from("demos/manifest.json", SPEC)
+
+
 def test_a_pickle_is_no_checkpoint(tmp_path: Path):
     path = tmp_path / "policy.pt"
     path.write_bytes(b"\x80\x04}.")
@@ -120,7 +125,7 @@ def test_a_pickle_is_no_checkpoint(tmp_path: Path):
 
 
 def test_paths_and_names_are_told_apart():
-    assert is_checkpoint_path("a/b")
-    assert is_checkpoint_path("x.safetensors")
-    assert not is_checkpoint_path("my-rule_1")
-    assert not is_checkpoint_path("random")
+    assert is_path("a/b")
+    assert is_path("x.safetensors")
+    assert not is_path("my-rule_1")
+    assert not is_path("random")

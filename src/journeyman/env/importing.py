@@ -1,6 +1,8 @@
 """Modules that a config names: environments of others, and the user's own."""
 
+import difflib
 import importlib
+import pkgutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +29,17 @@ def import_named(module: str, *, key: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except Exception as error:
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module
         raise UserError(
-            f"{key}={module} cannot be imported: {type(error).__name__}: {error}"
+            f"{key}={module} cannot be imported ({type(error).__name__}: {error})"
+            + (_nearest(module) if absent else "")
         ) from error
+
+
+def _nearest(module: str) -> str:
+    """Returns a hint at the module of the same package whose name is most alike, or nothing."""
+    package, _, name = module.rpartition(".")
+    place = sys.modules.get(package)
+    siblings = [found.name for found in pkgutil.iter_modules(getattr(place, "__path__", []))]
+    close = difflib.get_close_matches(name, siblings, n=1)
+    return f"; did you mean {package}.{close[0]}?" if close else ""

@@ -108,12 +108,12 @@ class PettingZooEnv:
         """Begins an episode in every world, as ``LaneEnv.reset`` says.
 
         Raises:
-            ValueError: if a sequence of seeds has not one for each world.
+            ValueError: if the first reset brings no seed, or not one for each world.
             TrainingError: if the environment fails.
         """
         if seed is not None or not self._begun:
             if seed is None:
-                seed = int(np.random.SeedSequence().generate_state(1)[0])
+                raise ValueError("the first reset needs a seed")
             seeds = lane_seeds(seed, self.num_worlds).tolist()
             for world, own in zip(self._worlds, seeds, strict=True):
                 world.seed, world.episode = own, -1

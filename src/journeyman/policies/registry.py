@@ -25,6 +25,9 @@ ENTRY_POINT_GROUP = "journeyman.demonstrators"
 BUILT_IN = ("demonstrator", "random")
 """Names that a config gives to players of its own; none of them can be registered."""
 
+DATASET_SUFFIXES = (".json", ".jsonl", ".yaml", ".yml")
+"""How the path of a manifest ends."""
+
 _SHIPPED = {
     "cartpole": "journeyman.policies.classic_control:CartPoleBalancer",
     "mountain_car": "journeyman.policies.classic_control:MountainCarPusher",
@@ -58,21 +61,53 @@ def register_demonstrator(name: str, factory: DemonstratorFactory) -> None:
     _registered[name] = factory
 
 
-def demonstrator_names() -> tuple[str, ...]:
-    """Returns all names there are, in order; imports no package of others."""
+def demonstrator_names(spec: LaneSpec | None = None) -> tuple[str, ...]:
+    """Returns all names there are, in order; imports no package of others.
+
+    Args:
+        spec: leave out the shipped ones that cannot play lanes of this spec.
+    """
     installed = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
-    return tuple(sorted(_SHIPPED.keys() | _registered.keys() | installed))
+    shipped = {name for name in _SHIPPED if spec is None or _plays(name, spec)}
+    return tuple(sorted(shipped | _registered.keys() | installed))
 
 
-def is_checkpoint_path(name: str) -> bool:
-    """Says whether a demonstrator's or player's name can only be the path of a file.
+def _plays(name: str, spec: LaneSpec) -> bool:
+    try:
+        _factory(name)(spec)
+    except UserError:
+        return False
+    return True
 
-    >>> is_checkpoint_path("outputs/run/checkpoints/final.safetensors")
+
+def how_to_set(spec: LaneSpec) -> str:
+    """Returns in words what ``env.demonstrator`` can be for lanes of a spec."""
+    names = demonstrator_names(spec)
+    known = f"to {' or '.join(names)}, " if names else ""
+    return (
+        f"set env.demonstrator {known}to the name of one that you register, or to the path of a "
+        "checkpoint"
+    )
+
+
+def is_path(name: str) -> bool:
+    """Says whether a name can only be the path of a file.
+
+    >>> is_path("outputs/run/checkpoints/final.safetensors")
     True
-    >>> is_checkpoint_path("cartpole")
+    >>> is_path("cartpole")
     False
     """
     return name not in BUILT_IN and not name.replace("_", "").replace("-", "").isalnum()
+
+
+def is_dataset_path(name: str | None) -> bool:
+    """Says whether a demonstrator's name is the path of recorded play, which cannot act.
+
+    >>> is_dataset_path("demonstrations/manifest.json"), is_dataset_path("cartpole")
+    (True, False)
+    """
+    return name is not None and Path(name).suffix in DATASET_SUFFIXES
 
 
 def demonstrator_from(name: str | None, spec: LaneSpec) -> Policy:
@@ -86,11 +121,13 @@ def demonstrator_from(name: str | None, spec: LaneSpec) -> Policy:
         UserError: if there is none, the name is unknown, or it cannot play these lanes.
     """
     if name is None:
+        raise UserError(f"env.demonstrator: {spec.env_id} has no demonstrator; {how_to_set(spec)}")
+    if is_dataset_path(name):
         raise UserError(
-            f"env.demonstrator: {spec.env_id} has no demonstrator; set env.demonstrator to the "
-            f"name of one ({', '.join(demonstrator_names())}) or to the path of a checkpoint"
+            f"env.demonstrator={name} is a dataset: it can be imitated, and does not play "
+            f"{spec.env_id}"
         )
-    if is_checkpoint_path(name):
+    if is_path(name):
         checkpoint = fitting_checkpoint(name, spec, key="env.demonstrator")
         return NumpyActorCritic.from_checkpoint(checkpoint, Path(name).stem)
     return _factory(name)(spec)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.env.protocol import LaneEnv, StepInfo
-from journeyman.errors import UserError
+from journeyman.errors import TrainingError, UserError
 from journeyman.policies.protocol import Observation
 
 FilmFormat = Literal["gif", "mp4"]
@@ -75,9 +75,7 @@ class Camera:
             UserError: if the environment cannot draw itself.
         """
         if not hasattr(env, "render_world"):
-            raise UserError(
-                f"strategy.render: {env.lane_spec.env_id} cannot draw itself; set it to off"
-            )
+            raise UserError(_cannot_draw(env))
         self._env, self._ticks, self._every = env, ticks, every
         self._tick = 0
         self.frames = Reel()
@@ -95,7 +93,7 @@ class Camera:
         return seen
 
     def step(
-        self, actions: NDArray[np.int64]
+        self, actions: NDArray[Any]
     ) -> tuple[Observation, NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], StepInfo]:
         """Steps the environment and takes a picture if it is time for one."""
         outcome = self._env.step(actions)
@@ -107,7 +105,32 @@ class Camera:
         return outcome
 
     def _picture(self) -> Frame:
-        return cast(Drawn, self._env).render_world(0)
+        return picture_of(self._env)
+
+
+def picture_of(env: LaneEnv) -> Frame:
+    """Returns a picture of an environment's first world, height and width made even.
+
+    An odd last row or column is repeated: most players of films want even sizes.
+
+    Raises:
+        UserError: if the environment cannot draw itself.
+    """
+    if not hasattr(env, "render_world"):
+        raise UserError(_cannot_draw(env))
+    try:
+        picture = np.asarray(cast(Drawn, env).render_world(0))
+    except (UserError, TrainingError):
+        raise
+    except Exception as error:  # whatever a library for drawing may raise
+        raise UserError(_cannot_draw(env, f" ({type(error).__name__}: {error})")) from error
+    height, width, _ = picture.shape
+    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _cannot_draw(env: LaneEnv, reason: str = "") -> str:
+    env_id = env.lane_spec.env_id
+    return f"strategy.render: {env_id} cannot draw itself{reason}; set it to off"
 
 
 def require_writer(film: FilmFormat) -> None:

@@ -95,7 +95,8 @@ def _add_play(
 def _print_anneal(result: AnnealSummary, console: Console, confidence: float) -> None:
     table = _play_table(result.final, confidence)
     _add_play(table, result.untrained, steps="0")
-    _add_play(table, result.demonstrator)
+    if result.demonstrator is not None:
+        _add_play(table, result.demonstrator)
     for stage in result.stages:
         _add_play(
             table,
@@ -143,10 +144,13 @@ def _print_promotion(promotion: PromotionSnapshot | None, console: Console) -> N
         return
     last = promotion.last_result
     difference = last.paired.difference
+    opponent = last.paired.opponent
+    if opponent == "random":
+        opponent = "chance, for want of champion and demonstrator,"
     _print_line(
         console,
         f"promotion: {promotion.state}, {promotion.pass_streak} of {promotion.required_passes} "
-        f"passes in a row; last against {last.paired.opponent} on {difference.episodes} fresh "
+        f"passes in a row; last against {opponent} on {difference.episodes} fresh "
         f"seeds: difference {difference.mean:+.2f} [{difference.low:+.2f}, "
         f"{difference.high:+.2f}], better in {last.paired.probability_of_improvement:.0%} of "
         "the worlds",

@@ -6,11 +6,39 @@ import numpy as np
 
 from journeyman.env.protocol import LaneEnv
 from journeyman.errors import UserError
+from journeyman.policies.registry import is_dataset_path
 from journeyman.services.players import build_player
 from journeyman.services.rollout import Capture, capture_rollout
+from journeyman.settings.dataset import (
+    DatasetSettings,
+    ManifestDatasetSettings,
+    ScriptedDatasetSettings,
+)
+from journeyman.settings.env import TownSettings
+from journeyman.settings.root import Settings
 
 Watch = Callable[[int, int], None]
 """Called with what is done and what there is to do."""
+
+
+def demonstrated_by(settings: Settings) -> DatasetSettings:
+    """Returns where demonstrations come from, with a dataset as demonstrator looked up.
+
+    ``dataset=scripted`` means the environment's demonstrator. Where ``env.demonstrator`` is the
+    path of a manifest, that is what it stands for.
+    """
+    dataset, env = settings.dataset, settings.env
+    named = None if isinstance(env, TownSettings) else env.demonstrator
+    if not isinstance(dataset, ScriptedDatasetSettings) or not is_dataset_path(named):
+        return dataset
+    assert named is not None
+    return ManifestDatasetSettings(
+        kind="manifest",
+        manifest=named,
+        allow_external_paths=False,
+        recompute_log_probs=dataset.recompute_log_probs,
+        batching=dataset.batching,
+    )
 
 
 def play_and_keep(

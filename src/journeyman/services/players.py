@@ -9,7 +9,12 @@ from journeyman.errors import UserError
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
 from journeyman.policies.protocol import Policy
 from journeyman.policies.random import RandomPolicy
-from journeyman.policies.registry import BUILT_IN, demonstrator_from, fitting_checkpoint
+from journeyman.policies.registry import (
+    BUILT_IN,
+    demonstrator_from,
+    fitting_checkpoint,
+    is_dataset_path,
+)
 from journeyman.settings.env import EnvSettings, TownSettings
 
 
@@ -47,8 +52,13 @@ def check_checkpoint(name: str, spec: LaneSpec) -> None:
 
 
 def has_demonstrator(settings: EnvSettings) -> bool:
-    """Says whether an environment has a demonstrator: the town's own, or one that is set."""
-    return isinstance(settings, TownSettings) or settings.demonstrator is not None
+    """Says whether an environment has a demonstrator that plays: the town's own, or one set.
+
+    A dataset in its place is imitated, and plays nothing.
+    """
+    if isinstance(settings, TownSettings):
+        return True
+    return settings.demonstrator is not None and not is_dataset_path(settings.demonstrator)
 
 
 def check_demonstrator(settings: EnvSettings) -> None:

@@ -12,6 +12,7 @@ from journeyman.checkpoint import Checkpoint, load_checkpoint
 from journeyman.context import TrainingContext
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
 from journeyman.policies.protocol import Policy
+from journeyman.policies.random import RandomPolicy
 from journeyman.results import (
     BCTrainingResult,
     EvaluationResult,
@@ -22,6 +23,7 @@ from journeyman.results import (
 )
 from journeyman.services import promotion
 from journeyman.services.evaluation import evaluate, evaluation_seeds
+from journeyman.services.players import has_demonstrator
 from journeyman.settings.promotion import PromotionGateSettings, PromotionOffSettings
 
 
@@ -87,6 +89,11 @@ def play(
     return result
 
 
+def play_demonstrator(context: TrainingContext) -> EvaluationResult | None:
+    """Plays the environment's demonstrator on the run's evaluation seeds; None: it has none."""
+    return play(context, None) if has_demonstrator(context.settings.env) else None
+
+
 def evaluation_rng(context: TrainingContext) -> np.random.Generator:
     """Returns a new generator for play and bootstrap, the same for the whole run."""
     return np.random.default_rng(context.seeds.integer("evaluation"))
@@ -100,6 +107,12 @@ def steps_spent(checkpoint: Checkpoint) -> int:
 def training_words(training: BCTrainingResult | PPOTrainingResult) -> str:
     """Returns the figures of a training result that a reader looks at first."""
     if isinstance(training, BCTrainingResult):
+        if training.val_decision_accuracy is None:
+            error = training.val_mean_absolute_error
+            return (
+                f"{training.epochs} epochs, held-out explained variance "
+                f"{training.gate_accuracy:.3f} (mean error {error:.3g})"
+            )
         return (
             f"{training.epochs} epochs, held-out decisions {training.val_decision_accuracy:.3f} "
             f"(majority {training.majority_decision_accuracy:.3f})"
@@ -113,17 +126,16 @@ def training_words(training: BCTrainingResult | PPOTrainingResult) -> str:
 
 
 def emit_baselines(
-    context: TrainingContext, untrained: EvaluationResult, demonstrator: EvaluationResult
+    context: TrainingContext, untrained: EvaluationResult, demonstrator: EvaluationResult | None
 ) -> None:
     """Emits what the curves are to be read against, on keys of their own.
 
     On ``eval/...`` the untrained policy would share step 0 with the imitated one, and its
     return would flatten all that is worth seeing.
     """
-    metrics = {
-        "untrained_return_mean": untrained.episode_return.mean,
-        "demonstrator_return_mean": demonstrator.episode_return.mean,
-    }
+    metrics = {"untrained_return_mean": untrained.episode_return.mean}
+    if demonstrator is not None:
+        metrics["demonstrator_return_mean"] = demonstrator.episode_return.mean
     context.emit("baseline", metrics, 0)
 
 
@@ -146,6 +158,9 @@ def decide_promotion(
 ) -> PromotionSnapshot | None:
     """Plays the candidate against the champion on fresh seeds, as often as the gate asks.
 
+    Without a champion it plays against the environment's demonstrator, and where there is none
+    against chance.
+
     Returns:
         The promotion state after the last evaluation, or None where promotion is off. It stops
         at the first evaluation that fails: the streak is broken anyway.
@@ -153,7 +168,7 @@ def decide_promotion(
     settings = context.settings.promotion
     if isinstance(settings, PromotionOffSettings):
         return None
-    champion, release = _champion(settings)
+    champion, release = _champion(context, settings)
     digest = checkpoint.digest("policy")
     allowed = promotion.allowed_increases(settings, context.settings.env)
     store = promotion.PromotionStore(context.run_dir)
@@ -183,10 +198,16 @@ def decide_promotion(
     return snapshot
 
 
-def _champion(settings: PromotionGateSettings) -> tuple[Policy | None, str | None]:
-    """Returns the reigning champion and its weights digest; without one, None twice."""
+def _champion(
+    context: TrainingContext, settings: PromotionGateSettings
+) -> tuple[Policy | None, str | None]:
+    """Returns the reigning champion and its weights digest.
+
+    Without one: None, which stands for the demonstrator, or chance where there is none; and None.
+    """
     if settings.champion is None:
-        return None, None
+        absent = not has_demonstrator(context.settings.env)
+        return RandomPolicy(context.lane_spec) if absent else None, None
     checkpoint = load_checkpoint(Path(settings.champion))
     return player(checkpoint, "champion"), checkpoint.digest("policy")
 
@@ -207,4 +228,4 @@ def _emit_promotion(context: TrainingContext, snapshot: PromotionSnapshot, step:
         },
         step,
     )
-    context.tracker.tag({"promotion": snapshot.state})
+    context.tracker.tag({"promotion": snapshot.state, "promotion.bar": last.paired.opponent})

@@ -16,6 +16,7 @@ from journeyman.strategies.base import (
     emit_baselines,
     emit_evaluation,
     play,
+    play_demonstrator,
     player,
     steps_spent,
     training_words,
@@ -46,7 +47,7 @@ class SingleStrategy:
         began = time.monotonic()
         first = untrained(context) if start is None else start
         before = play(context, player(first, "untrained" if start is None else "start"))
-        demonstrator = play(context, None)
+        demonstrator = play_demonstrator(context)
         emit_baselines(context, before, demonstrator)
         with context.tracker.stage(f"00-{self.name}", {}) as stage_run:
             context.progress.begin(f"00-{self.name}")
