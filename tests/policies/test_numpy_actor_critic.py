@@ -9,7 +9,7 @@ from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 from journeyman.learning.normalization import RunningMoments
 from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoint
-from journeyman.policies.actions import masked_log_softmax, sample_actions
+from journeyman.policies.actions import draw_choices
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
 from journeyman.seeding import SeedPlan
 from journeyman.settings.policy import PolicySettings
@@ -37,7 +37,7 @@ def checkpoint(seed=0, **changes):
     start = initial_checkpoint(settings, SPEC, SeedPlan(seed))
     part = {name: array.copy() for name, array in start.part("policy").items()}
     rng = np.random.default_rng(seed)
-    part["policy_head.weight"] *= 100.0
+    part["policy_head.weight"] *= 50.0
     for name in part:
         if name.endswith(".bias"):
             part[name] = rng.normal(0.0, 0.3, part[name].shape).astype(np.float32)
@@ -73,8 +73,8 @@ def test_logits_and_values_equal_torchs(encoder, activation, shared, whitens):
     logits, values = NumpyActorCritic.from_checkpoint(start).evaluate(obs)
     torch_logits, torch_values = policy_from_checkpoint(start).evaluate(obs)
     assert np.ptp(logits) > 1.0
-    np.testing.assert_allclose(logits, torch_logits, rtol=0.0, atol=1e-6)
-    np.testing.assert_allclose(values, torch_values, rtol=0.0, atol=1e-6)
+    np.testing.assert_allclose(logits, torch_logits, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(values, torch_values, rtol=1e-6, atol=1e-6)
     assert logits.dtype == values.dtype == np.float32
 
 
@@ -102,11 +102,16 @@ def test_acting_changes_neither_weights_nor_observation():
 
 def test_sampling_follows_the_probabilities():
     # Probabilities .1, 0, .6, .3: uniforms up to .1 give 0, up to .7 give 2, above give 3.
+    probabilities = np.array([0.1, 0.0, 0.6, 0.3], np.float32)
     with np.errstate(divide="ignore"):
-        log_probs = np.log(np.array([[0.1, 0.0, 0.6, 0.3]], np.float32))
+        logits = np.repeat(np.log(probabilities)[None] + np.float32(3.0), 6, axis=0)
     uniforms = np.array([0.0, 0.099, 0.101, 0.699, 0.701, np.nextafter(1.0, 0.0)])
-    found = sample_actions(np.repeat(log_probs, 6, axis=0), uniforms)
+    found, log_probs = draw_choices(logits, None, uniforms)
     assert found.tolist() == [0, 0, 2, 2, 3, 3]
+    np.testing.assert_allclose(np.exp(log_probs), probabilities[found], rtol=1e-6)
+    best, log_probs = draw_choices(logits, None, None)
+    assert best.tolist() == [2] * 6
+    np.testing.assert_allclose(np.exp(log_probs), 0.6, rtol=1e-6)
 
 
 def test_a_masked_action_is_never_drawn_however_the_uniform_falls():
@@ -114,10 +119,13 @@ def test_a_masked_action_is_never_drawn_however_the_uniform_falls():
     logits = rng.normal(0.0, 5.0, (2000, 6)).astype(np.float32)
     mask = rng.random((2000, 6)) < 0.4
     mask[np.arange(2000), rng.integers(0, 6, 2000)] = True
-    log_probs = masked_log_softmax(logits, mask)
-    np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, atol=1e-5)
+    allowed = np.where(mask, np.exp(logits.astype(np.float64)), 0.0)
+    expected = np.log(allowed, where=mask, out=np.full((2000, 6), -np.inf))
+    expected -= np.log(allowed.sum(axis=1, keepdims=True))
     for uniforms in (np.zeros(2000), np.full(2000, np.nextafter(1.0, 0.0)), rng.random(2000)):
-        assert mask[np.arange(2000), sample_actions(log_probs, uniforms)].all()
+        found, log_probs = draw_choices(logits, mask, uniforms)
+        assert mask[np.arange(2000), found].all()
+        np.testing.assert_allclose(log_probs, expected[np.arange(2000), found], atol=1e-5)
 
 
 @pytest.mark.parametrize(

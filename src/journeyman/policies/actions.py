@@ -81,37 +81,34 @@ def mask_allows(
     return np.asarray(np.take_along_axis(mask, positions, axis=1).all(axis=1))
 
 
-def masked_log_softmax(logits: Array, mask: NDArray[np.bool_] | None) -> Array:
-    """Returns log-probabilities (L, N) float32; masked actions have probability 0.
+def draw_choices(
+    logits: Array, mask: NDArray[np.bool_] | None, uniforms: NDArray[np.float64] | None
+) -> tuple[NDArray[np.int64], Array]:
+    """Draws one of N choices for each lane by inverting its cumulative distribution.
 
     Args:
         logits: (L, N) float32.
         mask: (L, N) bool, True where allowed, or None.
+        uniforms: (L,) float64 in [0, 1), or None for the most probable choice.
+
+    Returns:
+        Choices (L,) int64, and their log-probabilities (L,) float32; a choice of probability 0
+        is never drawn.
     """
     if mask is not None:
         logits = np.where(mask, logits, logits + FORBIDDEN)
     shifted = logits - logits.max(axis=1, keepdims=True)
-    normaliser: Array = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    log_probs: Array = shifted - normaliser
-    return log_probs
-
-
-def sample_actions(log_probs: Array, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Draws an action for each lane by inverting its cumulative distribution.
-
-    Args:
-        log_probs: (L, N) float32.
-        uniforms: (L,) float64 in [0, 1).
-
-    Returns:
-        (L,) int64; an action of probability 0 is never drawn.
-    """
-    cumulative = np.cumsum(np.exp(log_probs, dtype=np.float64), axis=1)
+    cumulative = np.cumsum(np.exp(shifted), axis=1, dtype=np.float64)
     total = cumulative[:, -1]
-    # u * total may round up to total, past the last action of positive probability.
-    threshold = np.minimum(uniforms * total, np.nextafter(total, 0.0))
-    actions: NDArray[np.int64] = (cumulative <= threshold[:, None]).sum(axis=1, dtype=np.int64)
-    return actions
+    choices: NDArray[np.int64]
+    if uniforms is None:
+        choices = shifted.argmax(axis=1)
+    else:
+        # u * total may round up to total, past the last choice of positive probability.
+        threshold = np.minimum(uniforms * total, np.nextafter(total, 0.0))
+        choices = (cumulative <= threshold[:, None]).sum(axis=1, dtype=np.int64)
+    log_probs: Array = shifted[np.arange(len(choices)), choices] - np.log(total, dtype=np.float32)
+    return choices, log_probs
 
 
 def gaussian_log_prob(actions: Array, means: Array, log_std: Array) -> Array:
@@ -139,12 +136,7 @@ def _discrete(
     rng: np.random.Generator,
     deterministic: bool,
 ) -> tuple[NDArray[np.int64], Array]:
-    log_probs = masked_log_softmax(logits, mask)
-    if deterministic:
-        actions = log_probs.argmax(axis=1)
-    else:
-        actions = sample_actions(log_probs, rng.random(len(log_probs)))
-    return actions, log_probs[np.arange(len(actions)), actions]
+    return draw_choices(logits, mask, None if deterministic else rng.random(len(logits)))
 
 
 def _multi_discrete(
@@ -154,22 +146,18 @@ def _multi_discrete(
     rng: np.random.Generator,
     deterministic: bool,
 ) -> tuple[NDArray[np.int64], Array]:
-    lanes = np.arange(len(logits))
     actions = np.empty((len(logits), len(sizes)), np.int64)
     total = np.zeros(len(logits), np.float32)
     uniforms = None if deterministic else rng.random(actions.shape)
     start = 0
     for component, size in enumerate(sizes):
         choices = slice(start, start + size)
-        log_probs = masked_log_softmax(
-            logits[:, choices], None if mask is None else mask[:, choices]
+        actions[:, component], log_probs = draw_choices(
+            logits[:, choices],
+            None if mask is None else mask[:, choices],
+            None if uniforms is None else uniforms[:, component],
         )
-        if uniforms is None:
-            chosen = log_probs.argmax(axis=1)
-        else:
-            chosen = sample_actions(log_probs, uniforms[:, component])
-        actions[:, component] = chosen
-        total += log_probs[lanes, chosen]
+        total += log_probs
         start += size
     return actions, total
 
