@@ -70,7 +70,7 @@ class _Spares:
     def give(self, arrays: Sequence[Array]) -> None:
         """Takes arrays back that nobody will look at again."""
         for array in arrays:
-            spare = self._arrays.setdefault(array.shape, [])  # type: ignore[arg-type]
+            spare = self._arrays.setdefault(array.shape, [])
             if len(spare) < MOST_SPARES:
                 spare.append(array)
 
