@@ -378,23 +378,20 @@ def test_lists_in_the_arguments_of_wrappers_are_tuples(make: Make) -> None:
     assert env.lane_spec.feature_names == ("obs_0_0", "obs_0_1", "obs_1_0", "obs_1_1")
 
 
-def test_pictures_come_from_a_twin(make: Make) -> None:
-    pytest.importorskip("pygame")
-    env = make("CartPole-v1", lanes=2)
-    env.reset(seed=[1, 2])
-    pictures = []
-    for _ in range(3):
-        env.step(np.array([1, 0]))
-        pictures.append(env.render_world(0).copy())
-    assert pictures[0].shape[2] == 3
-    assert not np.array_equal(pictures[0], pictures[2])
-    twin = env._twin
-    assert twin is not None
-    shown = twin._lane.env.unwrapped.state
-    lane: Any = env._seeded.crew._lanes[0].env.unwrapped  # type: ignore[union-attr]
-    assert np.array_equal(shown, lane.state)
-    env.restore(env.state())
-    assert np.array_equal(env.render_world(0), pictures[2])
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_pictures_come_from_a_twin(make: Make, way: str) -> None:
+    """Of the world's episode as it is now, whenever it is asked, in any order."""
+    env = make(env_id("Painter"), vectorization=way)
+    obs, _ = env.reset(seed=[1, 2])
+    for step in range(20):
+        for world in (0, 1, 1) if step % 3 == 0 else (step % 2,):
+            steps, drawn = obs["features"][world]
+            picture = env.render_world(world)
+            assert picture.shape == (4, 6, 3)
+            assert picture[0, 0].tolist() == [steps, int(255 * drawn), 0]
+        obs, *_ = env.step(np.array([1, 0]))
+    seen = env.restore(env.state())["features"][0]
+    assert env.render_world(0)[0, 0, 0] == seen[0]
 
 
 def test_what_draws_no_pictures_says_so(make: Make) -> None:
@@ -402,6 +399,10 @@ def test_what_draws_no_pictures_says_so(make: Make) -> None:
     env.reset(seed=0)
     with pytest.raises(UserError, match="draws no pictures"):
         env.render_world(0)
+    torn = make(env_id("Painter"), kwargs={"canvas": False})
+    torn.reset(seed=0)
+    with pytest.raises(UserError, match=r"render\(\) failed \(RuntimeError: no canvas"):
+        torn.render_world(0)
 
 
 def test_the_environment_is_built_from_its_settings() -> None:

@@ -75,6 +75,22 @@ class Unseeded(Counter):
         return np.array([self.steps, self.chance.random()], np.float32)
 
 
+class Painter(Counter):
+    """Draws the steps made in red and the drawn number in green; ``canvas`` false: nothing."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None, canvas: bool = True) -> None:
+        super().__init__()
+        self.render_mode, self.canvas = render_mode, canvas
+
+    def render(self) -> Any:
+        if not self.canvas:
+            raise RuntimeError("no canvas")
+        assert self.render_mode == "rgb_array"
+        return np.full((4, 6, 3), [self.steps, 255 * self.drawn, 0], np.uint8)
+
+
 class Motley(gymnasium.Env[Any, Any]):
     """Sees a Dict of everything that can be flattened, a picture and a mask.
 
@@ -270,6 +286,7 @@ class Doubled(gymnasium.RewardWrapper[Any, Any]):
 _IDS = {
     "Counter": (Counter, None),
     "Unseeded": (Unseeded, None),
+    "Painter": (Painter, None),
     "Motley": (Motley, None),
     "Masked": (Masked, None),
     "Reach": (Reach, None),

@@ -32,7 +32,7 @@ class Twin:
         """Returns what a lane looks like now, (height, width, 3).
 
         Raises:
-            UserError: if the environment draws something else.
+            UserError: if the environment fails to draw, or draws something else.
         """
         episode = (int(lanes.seeds_L[lane]), int(lanes.episodes_L[lane]))
         played = lanes.log.actions_of(lane)
@@ -42,7 +42,12 @@ class Twin:
         for action in actions.prepared(played[self._steps :]):
             self._lane.step(action, self._unused, self._unused, 0)
         self._steps = len(played)
-        drawn: Any = self._lane.env.render()
+        try:
+            drawn: Any = self._lane.env.render()
+        except Exception as error:
+            raise UserError(
+                f"{self._env_id}: render() failed ({type(error).__name__}: {error})"
+            ) from error
         if not (isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3):
             raise UserError(f"{self._env_id}: render() gave no (height, width, 3) array of bytes")
         return drawn
