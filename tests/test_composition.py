@@ -120,3 +120,23 @@ def test_settings_are_frozen_and_strict_about_plain_mappings() -> None:
 def test_the_social_reward_override_is_a_key() -> None:
     settings = compose_settings(["social_reward=staged", "social_reward.override=C2"])
     assert settings.social_reward.stage_at(0) == "C2"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (
+            ["env=gymnasium", "env.id=CartPole-v1", "env.scenario=crowd"],
+            "env.scenario: a key of env=town, the run has env=gymnasium",
+        ),
+        (["env.id=CartPole-v1"], "env.id: a key of env=gymnasium, the run has env=town"),
+        (
+            ["env.vectorisation=sync", "env=gymnasium", "env.id=CartPole-v1"],
+            "env.vectorisation: unknown key (did you mean env.vectorization?)",
+        ),
+    ],
+)
+def test_a_key_of_another_option_is_said_to_be_one(overrides: list[str], problem: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose_settings(overrides)
+    assert caught.value.problems == (problem,)

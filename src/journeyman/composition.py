@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -95,7 +96,9 @@ def _compose(overrides: list[str], config_dir: str | None, config_name: str) -> 
                 settings_from(config)
             except UserError as error:
                 problems.extend(error.problems)
-            raise UserError([_with_suggestion(problem, known) for problem in problems])
+            groups = [str(group) for group in config]
+            chosen = {group: OmegaConf.select(config, f"{group}.kind") for group in groups}
+            raise UserError([_with_suggestion(problem, known, chosen) for problem in problems])
     return config
 
 
@@ -129,12 +132,35 @@ def _composition_problem(error: Exception, culprit: str | None) -> str:
     return _first_line(error) if culprit is None else f"{culprit}: {_first_line(error)}"
 
 
-def _with_suggestion(problem: str, known: Sequence[str]) -> str:
+def _with_suggestion(problem: str, known: Sequence[str], chosen: Mapping[Any, Any]) -> str:
+    """Adds to an unknown key what has it, or what it resembles.
+
+    Args:
+        problem: any problem.
+        known: all keys there are.
+        chosen: config group -> kind of the option that is chosen, or None.
+    """
     key, separator, rest = problem.partition(": unknown key")
     if not separator or rest:
         return problem
+    group, _, inner = key.partition(".")
+    if chosen.get(group) and (owners := _options_with(group, inner)):
+        options = " and ".join(f"{group}={owner}" for owner in owners)
+        return f"{key}: a key of {options}, the run has {group}={chosen[group]}"
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     return f"{problem} (did you mean {nearest[0]}?)" if nearest else problem
+
+
+def _options_with(group: str, key: str) -> list[str]:
+    """Returns the shipped options of a config group whose files set a dotted key."""
+    owners = []
+    for path in sorted((CONF_DIR / group).glob("*.yaml")):
+        node = yaml.safe_load(path.read_text())
+        for part in key.split("."):
+            node = node.get(part, ...) if isinstance(node, Mapping) else ...
+        if node is not ...:
+            owners.append(path.stem)
+    return owners
 
 
 def _first_line(error: Exception) -> str:
