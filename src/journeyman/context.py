@@ -122,13 +122,15 @@ class TrainingContext:
     def demonstrations(self) -> "Demonstrations":
         """Returns the run's demonstrations, captured or read on the first call."""
         if self._demonstrations is None:
-            self._demonstrations = self.load_demonstrations()
+            with self.spans.span("data"):
+                self._demonstrations = self.load_demonstrations()
         return self._demonstrations
 
     def replay_dataset(self) -> "ReplayDataset":
         """Returns the run's dataset as trajectories, captured or read on the first call."""
         if self._replay_dataset is None:
-            self._replay_dataset = self.load_replay_dataset()
+            with self.spans.span("data"):
+                self._replay_dataset = self.load_replay_dataset()
         return self._replay_dataset
 
     def emit(self, group: str, metrics: Mapping[str, MetricValue], step: int) -> None:

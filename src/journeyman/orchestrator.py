@@ -20,6 +20,7 @@ from journeyman.env.build import lane_spec, make_env
 from journeyman.env.protocol import LaneEnv
 from journeyman.errors import UserError
 from journeyman.preflight import preflight
+from journeyman.reporting.profile import TRACE, keep_profile, profile_table
 from journeyman.reporting.progress import ConsoleProgress, SilentProgress
 from journeyman.reporting.summary import print_summary
 from journeyman.results import (
@@ -237,12 +238,18 @@ class Orchestrator:
         ):
             context = self._context(settings, session)
             first = None if start is None else start.as_start(context.seeds.state())
+            began = time.perf_counter()
             result = strategy.run(context, first)
+            shares = context.spans.shares(time.perf_counter() - began)
+            if settings.profile:
+                keep_profile(shares, run_dir, session.tracker)
             session.conclude(result)
         if isinstance(self._progress, ConsoleProgress):
             self._progress.close()
             confidence = settings.evaluation.confidence
             print_summary(result, self._progress.console, confidence=confidence)
+            if settings.profile:
+                self._progress.console.print(profile_table(shares))
             self._progress.console.print(f"run folder: {run_dir}", markup=False)
         return result
 
@@ -261,6 +268,7 @@ class Orchestrator:
             stop_requested=lambda: session.signals.received,
             tracker_position=lambda: session.tracker.position,
             anneal_ratio=self._anneal_ratio,
+            trace=session.run_dir / TRACE if settings.profile == "trace" else None,
         )
         return context
 

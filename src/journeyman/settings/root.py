@@ -1,7 +1,7 @@
 """The whole configuration of a run: the only schema there is."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,6 +43,9 @@ class Settings(Section):
     runtime: RuntimeSettings
     plan: bool
     """Print and draw the schedule of ``strategy=anneal``; nothing is trained or written."""
+    profile: bool | Literal["trace"]
+    """Print and keep where the run's wall time went; ``trace``: also record a few updates of ppo
+    with torch's profiler, for chrome://tracing or Perfetto."""
     outputs: str = Field(min_length=1)
     """Folder of run folders and of the embedded MLflow store, relative to the working folder."""
 
@@ -57,6 +60,15 @@ class Settings(Section):
     def _only_a_schedule_has_a_plan(self) -> Self:
         if self.plan and self.strategy.kind != "anneal":
             raise ValueError(f"plan: only strategy=anneal has one, got {self.strategy.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _only_updates_are_traced(self) -> Self:
+        if self.profile == "trace" and self.ppo() is None:
+            raise ValueError(
+                f"profile: trace records updates of ppo, of which strategy={self.strategy.kind} "
+                "has none; profile=true works for every strategy"
+            )
         return self
 
     @property

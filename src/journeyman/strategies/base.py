@@ -73,15 +73,16 @@ def play(
     try:
         chosen = env.demonstrator() if policy is None else policy
         context.progress.begin(f"play {chosen.label}")
-        result = evaluate(
-            env,
-            chosen,
-            seeds=seeds,
-            social_stage=settings.social_stage,
-            settings=settings,
-            rng=evaluation_rng(context),
-            progress=context.watch,
-        )
+        with context.spans.span("evaluate"):
+            result = evaluate(
+                env,
+                chosen,
+                seeds=seeds,
+                social_stage=settings.social_stage,
+                settings=settings,
+                rng=evaluation_rng(context),
+                progress=context.watch,
+            )
     finally:
         env.close()
     interval = result.episode_return

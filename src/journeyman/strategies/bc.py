@@ -110,8 +110,10 @@ def _imitate(
         weight = 1.0 if bc_weight is None else bc_weight(course.done)
         learning_rate = settings.learning_rate * weight
         set_learning_rate(optimizer, learning_rate)
-        trained = train_epoch(network, optimizer, lesson.train, settings, rng=rng, epoch=epoch)
-        held_out = held_out_figures(network, lesson.held_out, lesson.decisions, epoch=epoch)
+        with context.spans.span("update"):
+            trained = train_epoch(network, optimizer, lesson.train, settings, rng=rng, epoch=epoch)
+        with context.spans.span("evaluate"):
+            held_out = held_out_figures(network, lesson.held_out, lesson.decisions, epoch=epoch)
         course = course.after(trained, held_out)
         if course.best_epoch == epoch:
             best = weights(network)

@@ -30,11 +30,10 @@ from journeyman.results import PPOTrainingResult
 from journeyman.settings.schedule import value_at
 from journeyman.settings.strategy import PPOSettings
 from journeyman.strategies.base import StageOutcome
+from journeyman.strategies.ppo_emission import emit_update, shown
 from journeyman.strategies.ppo_recorded import recorded_play
 
 _LOG = logging.getLogger(__name__)
-
-SHOWN = ("episode_return_mean", "kl_divergence", "env_steps_per_sec")
 
 MAX_ROLLBACKS = 3
 """How often a stage with ``on_nan: rollback`` halves its step size before it gives up."""
@@ -161,8 +160,8 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
         metrics["steps"] = counters["env_steps"] + counters["replayed"]
         metrics |= clock.metrics(gathered.env_steps, figures)
         course.record(metrics, _episode_returns(gathered), stage.count)
-        _emit(context, env, metrics, gathered, figures, coefficients, clock)
-        context.progress.advance(course.done, stage.count, **_shown(metrics))
+        emit_update(context, env, metrics, gathered, figures, coefficients, clock)
+        context.progress.advance(course.done, stage.count, **shown(metrics))
         good = _kept(practice, stage, course, counters) or good
         traced_one()
     seconds = time.perf_counter() - began
@@ -220,8 +219,7 @@ def _coefficients(stage: _Stage, course: PracticeCourse) -> Coefficients:
 
 def _demonstrations(stage: _Stage, practice: Practice) -> DemonstrationTensors:
     """Loads what the demonstrations' loss draws from: never what imitation holds out."""
-    with stage.context.spans.span("data"):
-        demonstrations = stage.context.demonstrations()
+    demonstrations = stage.context.demonstrations()
     check_demonstrations(demonstrations, stage.context.lane_spec)
     rows = np.arange(len(demonstrations.actions))
     held_out = stage.start.state.get("held_out")
@@ -285,43 +283,6 @@ def _metrics(
     if coefficients.bc_weight > 0.0 and not coefficients.critic_only:
         metrics["loss_bc"] = float(figures.column("loss_bc").mean())
     return metrics | dict(stage.telemetry)
-
-
-def _emit(
-    context: TrainingContext,
-    env: LaneEnv | None,
-    metrics: Mapping[str, MetricValue],
-    gathered: Gathered,
-    figures: UpdateFigures,
-    coefficients: Coefficients,
-    clock: UpdateClock,
-) -> None:
-    step, rollout = int(metrics["steps"]), gathered.rollout
-    context.emit("ppo", metrics, step)
-    times: dict[str, MetricValue] = {
-        "collect_sec": clock.collect_seconds,
-        "update_sec": clock.update_seconds,
-    }
-    if rollout is not None and env is not None:
-        terms = (rollout.reward_terms / rollout.transitions).tolist()
-        context.emit("reward", dict(zip(env.reward_term_names, terms, strict=True)), step)
-        times["env_sec"] = rollout.env_seconds
-        times["env_steps_per_sec"] = metrics["env_steps_per_sec"]
-    context.emit(
-        "optimisation",
-        {
-            "epochs": figures.epochs,
-            "kl_signed": float(figures.column("kl_signed").mean()),
-            "critic_only": coefficients.critic_only,
-        },
-        step,
-    )
-    context.emit("time", times, step)
-
-
-def _shown(metrics: Mapping[str, MetricValue]) -> dict[str, float]:
-    """Returns the figures that the progress line has room for."""
-    return {name: float(metrics[name]) for name in SHOWN if name in metrics}
 
 
 def _kept(
