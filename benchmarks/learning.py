@@ -1,0 +1,405 @@
+"""How well PPO learns, from scratch, over five seeds.
+
+    python benchmarks/learning.py [--quick] [--json benchmarks/results/learning.json]
+    python benchmarks/learning.py --tasks cartpole pendulum --seeds 10 11
+    python benchmarks/learning.py --plot
+
+Each run is a shipped experiment, as `journeyman experiment=cartpole seed=0 tracking=none` makes
+it, in a process of its own on one thread; `--jobs` run side by side. simple_spread needs
+`pip install mpe2` and is left out, and said to be, without it. The score of a seed is the final
+policy's mean return over the evaluation episodes; of the seeds it is the interquartile mean with
+a 95 % bootstrap interval, and of all tasks together that of the scores scaled between an
+untrained policy and a reference, resampled within each task (Agarwal et al. 2021). `--plot`
+draws the committed JSON into docs/learning.md.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "learning.json"
+PAGE = ROOT / "docs" / "learning.md"
+PICTURE = ROOT / "docs" / "images" / "learning.png"
+PACKAGES = ("journeyman", "torch", "numpy", "gymnasium", "pettingzoo", "mpe2")
+WINDOW = 100
+"""Training episodes that the curves average over."""
+RESAMPLES = 10_000
+CURVE_POINTS = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """An experiment and what its scores are held against.
+
+    Attributes:
+        experiment: option of config group ``experiment``.
+        env: name for readers.
+        reference: a return that counts as 1, where an untrained policy's counts as 0.
+        reference_source: where it comes from.
+        threshold: mean of the last ``WINDOW`` training episodes whose first reaching is timed.
+        needs: package without which the task is left out.
+        quick: further overrides for ``--quick``; None: left out there.
+    """
+
+    experiment: str
+    env: str
+    reference: float
+    reference_source: str
+    threshold: float | None = None
+    needs: str | None = None
+    quick: tuple[str, ...] | None = None
+
+
+TASKS = {
+    "cartpole": Task(
+        experiment="cartpole",
+        env="CartPole-v1",
+        reference=500.0,
+        reference_source="the greatest possible",
+        threshold=475.0,
+        quick=(),
+    ),
+    "acrobot": Task(
+        experiment="acrobot",
+        env="Acrobot-v1",
+        reference=-90.0,
+        reference_source="CleanRL's published ppo.py, 500k steps",
+        quick=("strategy.updates=36",),
+    ),
+    "pendulum": Task(
+        experiment="pendulum",
+        env="Pendulum-v1",
+        reference=-200.0,
+        reference_source="swings up and stays up from anywhere",
+        quick=None,
+    ),
+}
+
+
+def run_seed(name: str, seed: int, overrides: Sequence[str]) -> dict[str, Any]:
+    """Runs an experiment as a user would, and returns what it came to.
+
+    Every training episode is noted with the steps made when its rollout ended, which the run's
+    own metrics have only as a mean a rollout.
+
+    Returns:
+        seed, steps, seconds, score (the final policy's mean return), untrained (the same before
+        training), episodes, curve ([steps, mean of the last ``WINDOW`` returns], once there are
+        as many) and, for tasks with a threshold, steps_to_threshold (or None).
+    """
+    from journeyman.composition import compose_settings
+    from journeyman.learning.rollout import Collector, Rollout
+    from journeyman.orchestrator import Orchestrator
+    from journeyman.results import AnnealSummary, TrainingSummary
+
+    task, collect = TASKS[name], Collector.collect
+    ended: list[tuple[int, NDArray[np.float64]]] = []
+
+    def noting(self: Collector, rng: np.random.Generator) -> Rollout:
+        rollout = collect(self, rng)
+        before = ended[-1][0] if ended else 0
+        ended.append((before + rollout.transitions, rollout.episode_returns.copy()))
+        return rollout
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [f"experiment={task.experiment}", f"seed={seed}", "tracking=none"]
+        settings = compose_settings([*arguments, f"outputs={folder}", *overrides])
+        Collector.collect = noting  # type: ignore[method-assign]
+        try:
+            result = Orchestrator(settings).run()
+        finally:
+            Collector.collect = collect  # type: ignore[method-assign]
+    assert isinstance(result, TrainingSummary | AnnealSummary)
+    curve = running_mean(ended)
+    figures: dict[str, Any] = {
+        "seed": seed,
+        "steps": ended[-1][0],
+        "seconds": round(result.duration_sec, 1),
+        "score": round(result.final.episode_return.mean, 4),
+        "untrained": round(result.untrained.episode_return.mean, 4),
+        "episodes": sum(len(returns) for _, returns in ended),
+        "curve": thinned(curve),
+    }
+    if task.threshold is not None:
+        reached = [steps for steps, mean in curve if mean >= task.threshold]
+        figures["steps_to_threshold"] = reached[0] if reached else None
+    return figures
+
+
+def running_mean(ended: Sequence[tuple[int, NDArray[np.float64]]]) -> list[tuple[int, float]]:
+    """Returns (steps, mean of the last ``WINDOW`` returns) after each rollout that has as many.
+
+    >>> running_mean([(8, np.zeros(99)), (16, np.full(2, 50.0))])
+    [(16, 1.0)]
+    """
+    returns, curve = np.zeros(0), []
+    for steps, more in ended:
+        returns = np.concatenate([returns, more])[-WINDOW:]
+        if len(returns) == WINDOW:
+            curve.append((steps, float(returns.mean())))
+    return curve
+
+
+def thinned(curve: Sequence[tuple[int, float]]) -> list[list[float]]:
+    """Returns at most ``CURVE_POINTS`` points, the last one among them."""
+    keep = np.unique(np.linspace(len(curve) - 1, 0, CURVE_POINTS).astype(int)) if curve else []
+    return [[curve[i][0], round(curve[i][1], 3)] for i in keep]
+
+
+def interquartile_interval(
+    scores: Sequence[Sequence[float]], rng: np.random.Generator
+) -> dict[str, float]:
+    """Returns the interquartile mean of all scores with its 95 % stratified bootstrap interval.
+
+    Args:
+        scores: one sequence a task; seeds are resampled within each.
+        rng: draws the resamples.
+    """
+    from scipy.stats import trim_mean
+
+    drawn = [
+        np.asarray(task)[rng.integers(0, len(task), (RESAMPLES, len(task)))] for task in scores
+    ]
+    means = trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    middle = trim_mean(np.concatenate([np.asarray(task) for task in scores]), 0.25)
+    return {"iqm": float(middle), "low": float(low), "high": float(high)}
+
+
+def scaled(name: str, runs: Sequence[dict[str, Any]]) -> list[float]:
+    """Returns each seed's score, 0 for the mean of untrained policies, 1 for the reference."""
+    floor = float(np.mean([run["untrained"] for run in runs]))
+    return [(run["score"] - floor) / (TASKS[name].reference - floor) for run in runs]
+
+
+def summary(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns a task's figures over its seeds, the runs among them."""
+    task, rng = TASKS[name], np.random.default_rng(0)
+    figures: dict[str, Any] = {
+        "command": f"journeyman experiment={task.experiment} seed=0 tracking=none",
+        "env": task.env,
+        "reference": task.reference,
+        "reference_source": task.reference_source,
+        "score": interquartile_interval([[run["score"] for run in runs]], rng),
+        "untrained": float(np.mean([run["untrained"] for run in runs])),
+        "scaled": [round(value, 4) for value in scaled(name, runs)],
+        "steps": runs[0]["steps"],
+        "seconds_mean": round(float(np.mean([run["seconds"] for run in runs])), 1),
+    }
+    if task.threshold is not None:
+        # A seed that never got there counts as infinitely slow, which a median can bear.
+        reached = [run["steps_to_threshold"] or float("inf") for run in runs]
+        figures["threshold"] = task.threshold
+        figures["steps_to_threshold"] = {
+            "median": finite_or_none(float(np.median(reached))),
+            "worst": finite_or_none(max(reached)),
+        }
+    return figures | {"runs": runs}
+
+
+def finite_or_none(value: float) -> float | None:
+    """Returns the value; None for infinity, which JSON has no number for."""
+    return value if np.isfinite(value) else None
+
+
+def measured(
+    names: Sequence[str], seeds: Sequence[int], jobs: int, *, quick: bool
+) -> dict[str, dict[str, Any]]:
+    """Runs every task with every seed, ``jobs`` processes at a time; returns task -> summary."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[variable] = "1"  # read by the processes to come when they import
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        waiting = {
+            (name, seed): pool.submit(
+                run_seed, name, seed, TASKS[name].quick or () if quick else ()
+            )
+            for name in names
+            for seed in seeds
+        }
+        tasks = {}
+        for name in names:
+            tasks[name] = summary(name, [waiting[name, seed].result() for seed in seeds])
+            print(row(name, tasks[name]), flush=True)
+    return tasks
+
+
+HEADER = (
+    f"{'task':>14} {'seeds':>5} {'steps':>9} {'untrained':>10} {'score (IQM)':>12} "
+    f"{'95 % interval':>20} {'s a run':>8}"
+)
+
+
+def row(name: str, task: dict[str, Any]) -> str:
+    """Returns a line of the table, and one on the threshold where there is one."""
+    score = task["score"]
+    interval = f"{score['low']:.1f} to {score['high']:.1f}"
+    line = (
+        f"{name:>14} {len(task['runs']):>5} {task['steps']:>9,} {task['untrained']:>10.1f} "
+        f"{score['iqm']:>12.1f} {interval:>20} {task['seconds_mean']:>8}"
+    )
+    if "threshold" in task:
+        reached = [run["steps_to_threshold"] for run in task["runs"]]
+        line += f"\n{'':>14} steps until {WINDOW} episodes average {task['threshold']}: {reached}"
+    return line
+
+
+def main() -> None:
+    """Runs, prints a table, and figures in the last lines."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer tasks, seeds and steps")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="default: all there are")
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 to 4")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes side by side")
+    parser.add_argument("--plot", action="store_true", help="only draw the JSON into the docs")
+    options = parser.parse_args()
+    if options.plot:
+        plot(json.loads((options.json or RESULTS).read_text()))
+        return
+    names = [n for n in options.tasks or TASKS if not options.quick or TASKS[n].quick is not None]
+    seeds = options.seeds or list(range(2 if options.quick else 5))
+    header = facts(options.jobs)
+    print(header["machine"], header["versions"], sep="\n")
+    for name in [n for n in names if (TASKS[n].needs or "") and not installed(TASKS[n].needs)]:
+        names.remove(name)
+        print(f"{name}: left out, needs `pip install {TASKS[name].needs}`")
+    print(HEADER)
+    began = time.monotonic()
+    tasks = measured(names, seeds, options.jobs, quick=options.quick)
+    everything = interquartile_interval(
+        [tasks[name]["scaled"] for name in names], np.random.default_rng(0)
+    )
+    document = header | {"seconds": round(time.monotonic() - began), "tasks": tasks}
+    document["all_tasks"] = everything
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    report(tasks, everything)
+
+
+def installed(package: str | None) -> bool:
+    """Says whether a package can be imported."""
+    return package is not None and importlib.util.find_spec(package) is not None
+
+
+def facts(jobs: int) -> dict[str, Any]:
+    """Returns what the figures depend on: command, machine, versions, commit."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    )
+    return {
+        "command": " ".join(["python", "benchmarks/learning.py", *sys.argv[1:]]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {jobs} runs side by side, "
+        f"1 thread each, Python {platform.python_version()}",
+        "versions": {p: version(p) for p in PACKAGES if installed(p)},
+        "commit": commit.stdout.strip(),
+    }
+
+
+def report(tasks: dict[str, dict[str, Any]], everything: dict[str, float]) -> None:
+    """Prints the last lines: a figure each."""
+    for name, task in tasks.items():
+        if "threshold" in task:
+            for which, steps in task["steps_to_threshold"].items():
+                print(f"figure {name}_steps_to_{task['threshold']:.0f}_{which} {steps}")
+        print(f"figure {name}_return_iqm {task['score']['iqm']:.2f}")
+    print(f"figure all_tasks_scaled_iqm {everything['iqm']:.3f}")
+
+
+def plot(document: dict[str, Any]) -> None:
+    """Draws the curves, and writes the table into the docs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    tasks = document["tasks"]
+    columns = 3
+    rows = -(-len(tasks) // columns)
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(11, 3.1 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(tasks) :]:
+        axis.set_axis_off()
+    for axis, task in zip(axes.flat, tasks.values(), strict=False):
+        for run in task["runs"]:
+            steps, means = np.array(run["curve"]).T
+            axis.plot(steps / 1000.0, means, linewidth=1.2, label=f"seed {run['seed']}")
+        axis.axhline(task["reference"], color="black", linewidth=0.8, linestyle=":")
+        axis.axhline(task["untrained"], color="grey", linewidth=0.8, linestyle="--")
+        axis.set(title=task["env"], xlabel="thousand steps")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel(f"mean of the last {WINDOW} returns")
+    axes[0, 0].legend(frameon=False, fontsize="small")
+    figure.savefig(PICTURE, dpi=110)
+    text = PAGE.read_text()
+    marks = r"(<!-- table: begin -->\n).*(<!-- table: end -->)"
+    table, found = re.subn(marks, rf"\g<1>{page_table(document)}\g<2>", text, flags=re.DOTALL)
+    assert found == 1, f"{PAGE} has lost its marks"
+    PAGE.write_text(table)
+
+
+def page_table(document: dict[str, Any]) -> str:
+    """Returns the table of docs/learning.md and the line under it."""
+    lines = [
+        "| task | experiment | steps | seeds | untrained | final policy, IQM | 95 % interval | "
+        "worst seed | s a run |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, task in document["tasks"].items():
+        score, runs = task["score"], task["runs"]
+        digits = 3 if abs(task["reference"]) < 10.0 else 1
+        cells = [
+            task["env"],
+            f"`experiment={name}`",
+            f"{task['steps']:,}",
+            str(len(runs)),
+            f"{task['untrained']:.{digits}f}",
+            f"**{score['iqm']:.{digits}f}**",
+            f"{score['low']:.{digits}f} to {score['high']:.{digits}f}",
+            f"{min(run['score'] for run in runs):.{digits}f}",
+            str(task["seconds_mean"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    for task in document["tasks"].values():
+        if "threshold" in task:
+            reached = [run["steps_to_threshold"] for run in task["runs"]]
+            words = ", ".join("never" if steps is None else f"{steps:,}" for steps in reached)
+            lines += [
+                "",
+                f"{task['env']}: steps until {WINDOW} training episodes averaged "
+                f"{task['threshold']:.0f}, seed by seed: {words}.",
+            ]
+    everything = document["all_tasks"]
+    lines += [
+        "",
+        f"All tasks, scaled (0 untrained, 1 reference): IQM {everything['iqm']:.3f} "
+        f"[{everything['low']:.3f}, {everything['high']:.3f}].",
+        "",
+        f"`{document['command']}`, commit {document['commit']}; {document['machine']}; "
+        + ", ".join(f"{name} {number}" for name, number in document["versions"].items())
+        + f"; {document['seconds'] / 60:.0f} minutes in all.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
