@@ -5,7 +5,7 @@ import torch
 from journeyman.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
-from journeyman.learning.optimizers import adam, optimizer_arrays, restore_optimizer
+from journeyman.learning.optimizers import adam
 from journeyman.learning.policy import (
     initial_checkpoint,
     network_from_checkpoint,
@@ -98,9 +98,7 @@ def test_adam_goes_on_from_its_arrays_bit_for_bit():
     def step(network, optimizer, seed):
         rng = np.random.default_rng(seed)
         features = torch.from_numpy(rng.standard_normal((9, 4)).astype(np.float32))
-        optimizer.zero_grad()
-        network.outputs(features).square().sum().backward()  # the critic is never stepped
-        optimizer.step()
+        optimizer.descend(network.outputs(features).square().sum(), 0.0, value=False)
 
     network = network_from_checkpoint(initial_checkpoint(SMALL, SPEC, SeedPlan(0)), CPU)
     optimizer = adam(network, 1e-2, 1e-5)
@@ -112,9 +110,9 @@ def test_adam_goes_on_from_its_arrays_bit_for_bit():
         CPU,
     )
     other_optimizer = adam(other, 1e-2, 1e-5)
-    arrays = optimizer_arrays(optimizer, network)
+    arrays = optimizer.arrays()
     assert not any(name.startswith("critic.") for name in arrays)
-    restore_optimizer(other_optimizer, other, arrays)
+    other_optimizer.restore(arrays)
     for seed in (1, 2):
         step(network, optimizer, seed)
         step(other, other_optimizer, seed)

@@ -134,7 +134,7 @@ def test_adam_is_given_its_epsilon_and_step_size(practised):
     optimizer = adam(network, 0.0, 1e-5)
     rng = np.random.default_rng(0)
     optimise(network, optimizer, batch, ppo_settings(), COEFFICIENTS, minibatch_rng=rng)
-    assert [(g["eps"], g["lr"]) for g in optimizer.param_groups] == [(1e-5, 3e-3)]
+    assert [(g["eps"], g["lr"]) for g in optimizer.torch.param_groups] == [(1e-5, 3e-3)]
 
 
 def test_the_value_clip_reaches_the_loss(practised):

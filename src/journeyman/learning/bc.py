@@ -13,7 +13,7 @@ from journeyman.errors import TrainingError
 from journeyman.learning.demonstrations import DemonstrationTensors
 from journeyman.learning.losses import imitation_loss
 from journeyman.learning.network import ActorCritic
-from journeyman.learning.optimizers import clip_gradients
+from journeyman.learning.optimizers import FlatOptimizer
 from journeyman.settings.strategy import BCSettings
 
 FIGURES = ("loss", "correct", "absolute_error", "grad_norm")
@@ -39,7 +39,7 @@ class EpochFigures:
 
 def train_epoch(
     network: ActorCritic,
-    optimizer: torch.optim.Optimizer,
+    optimizer: FlatOptimizer,
     samples: DemonstrationTensors,
     settings: BCSettings,
     *,
@@ -67,10 +67,7 @@ def train_epoch(
         imitation = imitation_loss(
             distribution, part.actions, part.weights, settings.label_smoothing
         )
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(imitation.loss)
-        norm = clip_gradients(network, settings.max_grad_norm)
-        optimizer.step()
+        norm = optimizer.descend(imitation.loss, settings.max_grad_norm, value=False)
         figures = (imitation.loss.detach(), imitation.correct, imitation.absolute_error, norm)
         rows.append(torch.stack(figures))
     table = torch.stack(rows).cpu().numpy().astype(np.float64)

@@ -16,7 +16,7 @@ from journeyman.env.protocol import LaneEnv, LaneSpec
 from journeyman.errors import UserError
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import Normalizer
-from journeyman.learning.optimizers import adam, optimizer_arrays, restore_optimizer
+from journeyman.learning.optimizers import FlatOptimizer, adam
 from journeyman.learning.policy import network_from_checkpoint, weights
 from journeyman.learning.rollout import Collector
 from journeyman.seeding import SeedPlan
@@ -47,7 +47,7 @@ class Practice:
     """
 
     network: ActorCritic
-    optimizer: torch.optim.Optimizer
+    optimizer: FlatOptimizer
     normalizer: Normalizer
     collector: Collector | None
     env: LaneEnv | None
@@ -78,7 +78,7 @@ class Practice:
         restore_streams(seeds, checkpoint, PRACTICE_STREAMS)
         network = network_from_checkpoint(checkpoint, device)
         optimizer = adam(network, 0.0, settings.adam_eps)
-        restore_optimizer(optimizer, network, checkpoint.part("ppo_optimizer"))
+        optimizer.restore(checkpoint.part("ppo_optimizer"))
         statistics = checkpoint.part("normalizer")
         normalizer = Normalizer.start(
             statistics,
@@ -105,7 +105,7 @@ class Practice:
         """
         parts: dict[str, Mapping[str, NDArray[Any]]] = {
             "policy": weights(self.network),
-            "ppo_optimizer": optimizer_arrays(self.optimizer, self.network),
+            "ppo_optimizer": self.optimizer.arrays(),
             "normalizer": self.normalizer.arrays(),
         }
         if self.collector is not None and self.env is not None:

@@ -53,7 +53,7 @@ def dense_stack(
 
 
 class _Spares:
-    """Arrays that are not needed now, by shape.
+    """Arrays that are not needed now, by capacity and width.
 
     An activation of a large minibatch is larger than what the allocator keeps: it would be
     fetched from the operating system, page by page, at every step anew.
@@ -64,15 +64,20 @@ class _Spares:
 
     def take(self, rows: int, width: int) -> Array:
         """Returns an array (rows, width) of any content."""
-        spare = self._arrays.get((rows, width))
-        return spare.pop() if spare else np.empty((rows, width), np.float32)
+        # Rounded up to a power of two: minibatches of many sizes then share a few arrays.
+        capacity = 1 << max(rows - 1, 0).bit_length()
+        spare = self._arrays.setdefault((capacity, width), [])
+        whole = spare.pop() if spare else np.empty((capacity, width), np.float32)
+        return whole[:rows]
 
     def give(self, arrays: Sequence[Array]) -> None:
-        """Takes arrays back that nobody will look at again."""
+        """Takes back arrays of ``take`` that nobody will look at again."""
         for array in arrays:
-            spare = self._arrays.setdefault(array.shape, [])
+            whole = array.base
+            assert whole is not None
+            spare = self._arrays[whole.shape[0], whole.shape[1]]
             if len(spare) < MOST_SPARES:
-                spare.append(array)
+                spare.append(whole)
 
 
 MOST_SPARES = 8
@@ -98,8 +103,8 @@ class _Stack(torch.autograd.Function):
         if ctx.activations is None:
             raise RuntimeError("a gradient can be taken once")
         inputs, weights, activations = ctx.inputs, ctx.weights, ctx.activations
-        weight_grads = [np.empty_like(weight) for weight in weights]
-        bias_grads = [np.empty(len(weight), np.float32) for weight in weights]
+        weight_grads = [np.zeros_like(weight) for weight in weights]
+        bias_grads = [np.zeros(len(weight), np.float32) for weight in weights]
         input_grad = np.empty_like(inputs) if ctx.needs_input_grad[2] else None
         incoming = grad_outputs[0].numpy()
         for rows in _blocks(len(inputs)):

@@ -22,7 +22,7 @@ from journeyman.learning.losses import (
     ppo_loss,
 )
 from journeyman.learning.network import ActorCritic
-from journeyman.learning.optimizers import clip_gradients, set_learning_rate
+from journeyman.learning.optimizers import FlatOptimizer
 from journeyman.settings.strategy import PPOSettings
 
 FIGURES = (
@@ -85,7 +85,7 @@ class UpdateFigures:
 
 def optimise(
     network: ActorCritic,
-    optimizer: torch.optim.Optimizer,
+    optimizer: FlatOptimizer,
     batch: PracticeBatch,
     settings: PPOSettings,
     coefficients: Coefficients,
@@ -110,7 +110,7 @@ def optimise(
         NotFiniteError: a figure is not finite; the message names it, epoch and minibatch.
     """
     began = time.perf_counter()
-    set_learning_rate(optimizer, coefficients.learning_rate)
+    optimizer.set_learning_rate(coefficients.learning_rate)
     imitates = coefficients.bc_weight > 0.0 and not coefficients.critic_only
     if settings.normalize_advantages == "batch":
         weights = batch.columns[4] if len(batch.columns) == 5 else None
@@ -155,7 +155,7 @@ def draw(
 
 def _step(
     network: ActorCritic,
-    optimizer: torch.optim.Optimizer,
+    optimizer: FlatOptimizer,
     minibatch: Minibatch,
     shown: DemonstrationTensors | None,
     settings: PPOSettings,
@@ -191,10 +191,7 @@ def _step(
         imitated = network.distribution(shown_outputs, shown.bias)
         imitation = imitation_loss(imitated, shown.actions, shown.weights).loss
         total = total + coefficients.bc_weight * imitation
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(total)
-    norm = clip_gradients(network, settings.max_grad_norm)
-    optimizer.step()
+    norm = optimizer.descend(total, settings.max_grad_norm, policy=not critic_only)
     return _figures(parts, total, imitation, advantages, norm)
 
 

@@ -24,12 +24,7 @@ from journeyman.learning.devices import resolve_device
 from journeyman.learning.judgement import HeldOutFigures, choice_figures, held_out_figures
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import RunningMoments
-from journeyman.learning.optimizers import (
-    adamw,
-    optimizer_arrays,
-    restore_optimizer,
-    set_learning_rate,
-)
+from journeyman.learning.optimizers import FlatOptimizer, adamw
 from journeyman.learning.policy import (
     load_weights,
     network_from_checkpoint,
@@ -100,7 +95,7 @@ def _imitate(
 ) -> tuple[Checkpoint, "_Course"]:
     """The training loop; leaves the best epoch's weights in the network."""
     optimizer = adamw(network, settings.learning_rate, settings.weight_decay)
-    restore_optimizer(optimizer, network, start.part("bc_optimizer"))
+    optimizer.restore(start.part("bc_optimizer"))
     course, best = _Course.of(start), start.part("bc_best")
     counters = dict(start.state["counters"])
     rng = context.seeds["minibatch"]
@@ -109,7 +104,7 @@ def _imitate(
         began, epoch = time.perf_counter(), course.done + 1
         weight = 1.0 if bc_weight is None else bc_weight(course.done)
         learning_rate = settings.learning_rate * weight
-        set_learning_rate(optimizer, learning_rate)
+        optimizer.set_learning_rate(learning_rate)
         with context.spans.span("update"):
             trained = train_epoch(network, optimizer, lesson.train, settings, rng=rng, epoch=epoch)
         with context.spans.span("evaluate"):
@@ -314,11 +309,11 @@ def _shown(held_out: HeldOutFigures) -> dict[str, float]:
 
 
 def _parts(
-    network: ActorCritic, optimizer: torch.optim.Optimizer, lesson: _Lesson
+    network: ActorCritic, optimizer: FlatOptimizer, lesson: _Lesson
 ) -> dict[str, Mapping[str, NDArray[Any]]]:
     return {
         "policy": weights(network),
-        "bc_optimizer": optimizer_arrays(optimizer, network),
+        "bc_optimizer": optimizer.arrays(),
         "bc_best": {},
         "normalizer": lesson.normalizer,
     }
