@@ -211,13 +211,13 @@ def test_both_players_play_alike(kind, encoder):
     ours, theirs = NumpyActorCritic.from_checkpoint(start), policy_from_checkpoint(start)
     for found, expected in zip(ours.evaluate(obs), theirs.evaluate(obs), strict=True):
         assert np.ptp(found) > 0.3
-        np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-6)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     for deterministic in (False, True):
         mine, yours = (
             player.act(obs, np.random.default_rng(3), deterministic=deterministic)
             for player in (ours, theirs)
         )
-        np.testing.assert_allclose(mine.actions, yours.actions, rtol=0.0, atol=1e-6)
+        np.testing.assert_allclose(mine.actions, yours.actions, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(mine.log_probs, yours.log_probs, rtol=1e-6, atol=1e-6)
 
 
