@@ -40,7 +40,7 @@ class GymnasiumSettings(Section):
     wrappers: tuple[WrapperSettings, ...]
     """Put round each environment, the first one innermost."""
     vectorization: Literal["auto", "sync", "async", "vector_entry_point"]
-    """How the environments are run: one after the other, in processes of their own, or by the
+    """How the environments are run: one after the other, spread over a process a core, or by the
     environment's own vectorised code; ``auto``: the last where it serves, else ``sync``."""
     max_episode_steps: int | None = Field(ge=1, le=1_000_000_000)
     """Steps after which an episode is truncated; null: as registered."""
