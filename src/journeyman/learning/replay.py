@@ -104,7 +104,7 @@ class RecordedPlay:
             needs_map: whether the network reads the map.
 
         Raises:
-            UserError: an action is forbidden by its own mask, or no step can be learned from.
+            UserError: no step can be learned from.
         """
         parts = list(trajectories)
         lengths = np.array([len(part) for part in parts])
@@ -114,7 +114,12 @@ class RecordedPlay:
         last = np.cumsum(lengths) - 1
         usable = ~truncated | terminated
         usable[last] = has_final | terminated[last]
-        play = cls(
+        if not usable.any():
+            raise UserError(
+                f"dataset {label!r}: it is known of no step where it led (there are no final "
+                "observations), so nothing can be learned from the rewards"
+            )
+        return cls(
             label=label,
             features=np.concatenate([part.features for part in parts]),
             grid=np.concatenate([_map_of(part) for part in parts]) if needs_map else None,
@@ -129,8 +134,6 @@ class RecordedPlay:
             final_grid=np.stack([_final_map(part) for part in parts]) if needs_map else None,
             usable=usable,
         )
-        play._check(spec)
-        return play
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -168,23 +171,6 @@ class RecordedPlay:
         starts = np.cumsum(self.lengths) - self.lengths
         steps = np.arange(len(self)) - np.repeat(starts, self.lengths)
         return steps, np.repeat(np.arange(len(self.lengths)), self.lengths)
-
-    def _check(self, spec: LaneSpec) -> None:
-        problems = []
-        if not self.usable.any():
-            problems.append(
-                f"dataset {self.label!r}: it is known of no step where it led (there are no "
-                "final observations), so nothing can be learned from the rewards"
-            )
-        if self.mask is not None and spec.action_kind == "discrete":
-            allowed = np.take_along_axis(self.mask, self.actions[:, None], axis=1)
-            if not allowed.all():
-                problems.append(
-                    f"dataset {self.label!r}: {int((~allowed).sum())} actions are forbidden by "
-                    "their own mask"
-                )
-        if problems:
-            raise UserError(problems)
 
 
 def _has_final(part: Trajectory, needs_map: bool) -> bool:

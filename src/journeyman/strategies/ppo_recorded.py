@@ -61,6 +61,13 @@ def recorded_play(
         label=dataset.label,
         needs_map=practice.network.needs_map,
     )
+    if left_out := int((~play.usable).sum()):
+        _LOG.warning(
+            "dataset %s: %d of %d steps are left out: it was not recorded where they led",
+            play.label,
+            left_out,
+            len(play),
+        )
     learn_statistics(play, practice.normalizer)
     fitted = start.with_parts({"normalizer": practice.normalizer.arrays()})
     if context.settings.dataset.recompute_log_probs:
