@@ -155,6 +155,25 @@ def test_no_import_is_needed_where_the_id_names_the_module():
     assert run(script) == ["8"]
 
 
+def test_after_gymnasium_the_package_registers_itself_and_loads_no_compiler():
+    script = (
+        "import sys, gymnasium, journeyman.env.town;"
+        f"print({ENV_ID!r} in gymnasium.registry, 'numba' in sys.modules);"
+        f"print(gymnasium.make_vec({ENV_ID!r}, num_envs=8).num_envs)"
+    )
+    assert run(script) == ["True", "False", "8"]
+
+
+def test_before_gymnasium_it_takes_the_registration_module():
+    script = (
+        "import journeyman.env.town, gymnasium;"
+        f"print({ENV_ID!r} in gymnasium.registry);"
+        "import journeyman.env.town.registration;"
+        f"print(gymnasium.make_vec({ENV_ID!r}, num_envs=8).num_envs)"
+    )
+    assert run(script) == ["False", "8"]
+
+
 def test_the_package_alone_loads_nothing_heavy():
     script = (
         "import sys, journeyman, journeyman.env.town;"

@@ -282,3 +282,16 @@ def test_what_one_sees_does_not_tell_the_coming_action(settings):
             envs[0].town.agents["last_action"][0],
         )
         envs[1].restore(envs[0].state())
+
+
+@pytest.mark.parametrize("bad", [-1, 9, 1 << 40])
+def test_an_action_that_does_not_exist_is_refused_and_nothing_happens(small, bad):
+    env = TownVectorEnv(small, num_worlds=2)
+    env.reset(seed=0)
+    before = env.state()
+    actions = np.zeros(env.num_envs, np.int64)
+    actions[-1] = bad
+    with pytest.raises(ValueError, match=r"in \[0, 9\)"):
+        env.step(actions)
+    for name, array in env.state().items():
+        np.testing.assert_array_equal(array, before[name])

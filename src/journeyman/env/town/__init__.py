@@ -1,11 +1,13 @@
 """The built-in town: needs, scarce objects, queues, work and company.
 
-Importing it costs nothing: gymnasium, PettingZoo and the compiler come with the first town. The
-id ``journeyman/Town-v0`` is known to Gymnasium once ``journeyman.env.town.registration`` is
-imported.
+Importing it costs nothing: gymnasium, PettingZoo and the compiler come with the first town. Where
+Gymnasium is already imported, it is told of ``journeyman/Town-v0``; see ``registration``.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+ENV_ID = "journeyman/Town-v0"
 
 if TYPE_CHECKING:
     from journeyman.env.town.parallel import TownParallelEnv
@@ -26,3 +28,16 @@ def parallel_env(**options: Any) -> "TownParallelEnv":
 
     own = {name: options.pop(name) for name in ("render_mode", "social_stage") if name in options}
     return TownParallelEnv(shipped_settings(**options), **own)
+
+
+def register() -> None:
+    """Makes the town known to Gymnasium, once; building one loads the rest."""
+    import gymnasium
+
+    if ENV_ID not in gymnasium.registry:
+        entry = "journeyman.env.town.registration:make_vector_env"
+        gymnasium.register(id=ENV_ID, vector_entry_point=entry)
+
+
+if "gymnasium" in sys.modules:
+    register()

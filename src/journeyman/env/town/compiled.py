@@ -4,7 +4,7 @@ Compiled and interpreted runs give the same bits because all state is int64 and 
 scalars and compiled code then follow the same arithmetic) and because ``fastmath`` is off.
 
 numba notices a changed source file only for the function in it, not for its callers in other
-files. The cache folder is therefore named by a digest of all of the town's sources.
+files. The cache folder is therefore named by a digest of all sources that kernels could depend on.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba import njit
+from numba.core.dispatcher import Dispatcher
 
 _PLAIN = {"error_model": "numpy", "_nrt": False}
 """Rules allocate nothing, so they do without numba's counting of references, whose atomic
@@ -24,15 +25,40 @@ operations took most of a tick's time, and most of it again for each further thr
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_NOT_COMPILED = frozenset(
+    {
+        "__init__.py",
+        "founding.py",
+        "icons.py",
+        "parallel.py",
+        "registration.py",
+        "render.py",
+        "scene.py",
+        "shipped.py",
+        "specification.py",
+        "vector_env.py",
+    }
+)
+"""Sources that no kernel imports, so that editing them need not compile the town anew. A new file
+counts as compiled until it is named here."""
+
+
+def sources_digest(town: Path) -> str:
+    """Returns 16 hexadecimal digits that change with what kernels below ``town`` are made of."""
+    digest = hashlib.sha256()
+    for source in sorted(town.rglob("*.py")):
+        name = source.relative_to(town).as_posix()
+        if name not in _NOT_COMPILED:
+            digest.update(name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _cache_folder() -> str | None:
     """Returns a writable folder for compiled code, or None: compile anew in each process."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     try:
         root = Path(base) if base else Path.home() / ".cache"
-        folder = root / "journeyman" / f"town-{digest.hexdigest()[:16]}"
+        folder = root / "journeyman" / f"town-{sources_digest(Path(__file__).parent)}"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -67,6 +93,17 @@ def _compile_kernel(function: Function, *, parallel: bool) -> Function:
         return cast(Function, decorate(function))
     finally:
         numba.config.CACHE_DIR = before
+
+
+def bound(kernel: Function, *arguments: Any) -> Function:
+    """Returns a kernel compiled for arguments of these types, and to be called with no others.
+
+    numba finds out anew at each call of what types the arguments are. With dozens of arrays that
+    takes longer than a tick of a small world does.
+    """
+    if not isinstance(kernel, Dispatcher):  # interpreted
+        return kernel
+    return cast(Function, kernel.compile(tuple(numba.typeof(one) for one in arguments)))
 
 
 def compiled(function: Function) -> Function:

@@ -16,6 +16,18 @@ _EXTRA = len(VARIANTS["hybrid"].channels)
 
 
 @compiled
+def mark(picture: Any, channel: int, x: int, y: int, there: bool) -> None:
+    """Marks a tile if something is there, and if the map reaches so far.
+
+    What is not marked is written as it was, onto the nearest tile: whether there is something to
+    mark is as good as random, and a branch that is guessed wrong takes longer than a write.
+    """
+    last = picture.shape[1] - 1
+    column, row = min(max(x, 0), last), min(max(y, 0), last)
+    picture[channel, row, column] |= there & (x == column) & (y == row)
+
+
+@compiled
 def draw_map(world: World, constants: Constants, a: int, picture: Any) -> None:
     """Draws the map around an agent: itself, others, objects, objects in use, and extras."""
     picture[:] = 0
@@ -24,15 +36,13 @@ def draw_map(world: World, constants: Constants, a: int, picture: Any) -> None:
     agent = world.agents[a]
     left, top = agent["x"] - middle, agent["y"] - middle
     for b in range(world.agents.shape[0]):
-        x, y = world.agents[b]["x"] - left, world.agents[b]["y"] - top
-        if b != a and 0 <= x < 2 * middle + 1 and 0 <= y < 2 * middle + 1:
-            picture[1, y, x] = 1
+        other = world.agents[b]
+        mark(picture, 1, other["x"] - left, other["y"] - top, b != a)
     for o in range(world.objects.shape[0]):
-        x, y = world.objects[o]["x"] - left, world.objects[o]["y"] - top
-        if 0 <= x < 2 * middle + 1 and 0 <= y < 2 * middle + 1:
-            picture[2, y, x] = 1
-            if world.objects[o]["user"] != NOBODY:
-                picture[3, y, x] = 1
+        thing = world.objects[o]
+        x, y = thing["x"] - left, thing["y"] - top
+        mark(picture, 2, x, y, True)
+        mark(picture, 3, x, y, thing["user"] != NOBODY)
     if picture.shape[0] == _WALKABLE_CHANNELS:
         draw_walkable(constants.numbers["grid"], left, top, picture)
     elif picture.shape[0] == _PATH_CHANNELS:

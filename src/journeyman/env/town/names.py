@@ -94,7 +94,7 @@ MAP_SIZE = 11
 """Side of the egocentric map; the agent stands in its middle."""
 
 NEIGHBOURS = 4
-"""Slots for the nearest other agents."""
+"""Slots for the nearest other agents; ``observation.see_neighbours`` fills as many."""
 
 _OBJECT_FEATURES = ("dx", "dy", "adjacent", "occupied", "queue", "cooldown")
 _NEIGHBOUR_FEATURES = ("present", "dx", "dy", "trust", "familiarity", "rivalry")

@@ -12,8 +12,17 @@ from journeyman.env.town.constants import Constants
 from journeyman.env.town.maps import draw_map
 from journeyman.env.town.names import COOK, EAT, SHOWER, position
 from journeyman.env.town.rules.affordances import is_served
-from journeyman.env.town.rules.intents import is_open
-from journeyman.env.town.rules.places import at_work, chat_partner, distance, object_cost
+from journeyman.env.town.rules.intents import fill_mask
+from journeyman.env.town.rules.places import (
+    NO_KEY,
+    at_work,
+    chat_partner,
+    distance,
+    nearest_rival,
+    nearness,
+    object_cost,
+    whose,
+)
 from journeyman.env.town.rules.queues import rival_in_queue
 from journeyman.env.town.state import NOBODY, NOTHING, World
 
@@ -32,17 +41,12 @@ _TOWN = position("price")
 _PERSONALITY = names.COMMON_FEATURES
 
 _ACTIONS = len(names.ACTION_NAMES)
-_SLOTS = names.NEIGHBOURS
 _OBJECT_WIDTH, _NEIGHBOUR_WIDTH = names.OBJECT_WIDTH, names.NEIGHBOUR_WIDTH
 _DAY = 1440
+_UNREACHABLE = 1e9
+"""Above what any object costs."""
 _SHIFT_HORIZON = 120
 """Ticks before a shift from which on its coming shows."""
-
-
-@compiled
-def squash(offset: int) -> float:
-    """Returns an offset in tiles as a number in (-1, 1)."""
-    return offset / (6.0 + abs(offset))
 
 
 @compiled
@@ -77,12 +81,13 @@ def see_work(world: World, constants: Constants, a: int, row: Any) -> None:
     else:
         until = (agent["shift_start"] - time) % _DAY
         row[_SHIFT + 6] = min(until, _SHIFT_HORIZON) / _SHIFT_HORIZON
-    row[_SHIFT + 8] = min(1.0, agent["lateness"] / constants.numbers["jobs_absent_after"])
+    if agent["lateness"] > 0:
+        row[_SHIFT + 8] = min(1.0, agent["lateness"] / constants.numbers["jobs_absent_after"])
     if agent["due_ticks"] > 0:
         row[_SHIFT + 9] = agent["attended_ticks"] / agent["due_ticks"]
     row[_JOB] = 1.0
-    row[_JOB + 1] = squash(agent["site_x"] - agent["x"])
-    row[_JOB + 2] = squash(agent["site_y"] - agent["y"])
+    row[_JOB + 1] = constants.squashed[agent["site_x"] - agent["x"]]
+    row[_JOB + 2] = constants.squashed[agent["site_y"] - agent["y"]]
     row[_JOB + 3] = 1.0 if at_work(agent) else 0.0
 
 
@@ -107,14 +112,17 @@ def see_object(world: World, constants: Constants, a: int, o: int, row: Any) -> 
     """Writes the features of the object of its kind that an intent would go to."""
     agent, thing = world.agents[a], world.objects[o]
     at = _OBJECTS + (thing["kind"] - 1) * _OBJECT_WIDTH
+    seen = row[at : at + _OBJECT_WIDTH]
     dx, dy = thing["x"] - agent["x"], thing["y"] - agent["y"]
-    row[at] = squash(dx)
-    row[at + 1] = squash(dy)
-    row[at + 2] = 1.0 if abs(dx) + abs(dy) <= 1 else 0.0
-    row[at + 3] = 1.0 if thing["user"] != NOBODY and thing["user"] != a else 0.0
-    row[at + 4] = thing["queue_length"] / constants.numbers["queues_limit"]
-    left = max(0, world.cooldowns[o, a] - world.clock["tick"])
-    row[at + 5] = left / max(1, constants.numbers["queues_cooldown"])
+    seen[0] = constants.squashed[dx]
+    seen[1] = constants.squashed[dy]
+    seen[2] = abs(dx) + abs(dy) <= 1
+    seen[3] = (thing["user"] != NOBODY) & (thing["user"] != a)
+    if thing["queue_length"] > 0:
+        seen[4] = thing["queue_length"] / constants.numbers["queues_limit"]
+    left = world.cooldowns[o, a] - world.clock["tick"]
+    if left > 0:
+        seen[5] = left / max(1, constants.numbers["queues_cooldown"])
     if thing["kind"] == EAT:
         row[_STOCK] = thing["stock"] / constants.numbers["food_capacity"]
 
@@ -127,70 +135,86 @@ def see_objects(world: World, constants: Constants, a: int, row: Any) -> None:
     finds for each kind.
     """
     objects = world.objects.shape[0]
-    best, best_cost = NOTHING, 0.0
+    best, best_cost = NOTHING, _UNREACHABLE
     for o in range(objects):
         cost = object_cost(world, constants, a, o)
-        if best == NOTHING or cost < best_cost:
-            best, best_cost = o, cost
+        best = o if cost < best_cost else best
+        best_cost = min(cost, best_cost)
         if o + 1 == objects or world.objects[o + 1]["kind"] != world.objects[o]["kind"]:
             see_object(world, constants, a, best, row)
-            best = NOTHING
+            best_cost = _UNREACHABLE
+
+
+@compiled
+def see_neighbour(
+    world: World, constants: Constants, a: int, slot: int, key: int, row: Any
+) -> None:
+    """Writes one of the others; a key above all leaves the slot empty."""
+    if key == NO_KEY:
+        return
+    b = whose(key)
+    agent, other, pair = world.agents[a], world.agents[b], world.pairs[a, b]
+    at = _NEIGHBOURS + slot * _NEIGHBOUR_WIDTH
+    row[at] = 1.0
+    row[at + 1] = constants.squashed[other["x"] - agent["x"]]
+    row[at + 2] = constants.squashed[other["y"] - agent["y"]]
+    row[at + 3] = pair["trust"]
+    row[at + 4] = pair["familiarity"]
+    row[at + 5] = pair["rivalry"]
 
 
 @compiled
 def see_neighbours(world: World, constants: Constants, a: int, row: Any) -> None:
     """Writes the nearest others; as near, the lower index comes first."""
-    agent, agents = world.agents[a], world.agents.shape[0]
-    last_key = -1
-    for slot in range(min(_SLOTS, agents - 1)):
-        best, best_key = NOBODY, 1 << 60
-        for b in range(agents):
-            other = world.agents[b]
-            steps = distance(agent["x"], agent["y"], other["x"], other["y"])
-            key = steps * agents + b
-            if b != a and last_key < key < best_key:
-                best, best_key = b, key
-        last_key = best_key
-        at = _NEIGHBOURS + slot * _NEIGHBOUR_WIDTH
-        other, pair = world.agents[best], world.pairs[a, best]
-        row[at] = 1.0
-        row[at + 1] = squash(other["x"] - agent["x"])
-        row[at + 2] = squash(other["y"] - agent["y"])
-        row[at + 3] = pair["trust"]
-        row[at + 4] = pair["familiarity"]
-        row[at + 5] = pair["rivalry"]
+    agent = world.agents[a]
+    first, second, third, fourth = NO_KEY, NO_KEY, NO_KEY, NO_KEY
+    for b in range(world.agents.shape[0]):
+        key = nearness(agent, world.agents[b], b) if b != a else NO_KEY
+        first, key = min(first, key), max(first, key)
+        second, key = min(second, key), max(second, key)
+        third, key = min(third, key), max(third, key)
+        fourth = min(fourth, key)
+    see_neighbour(world, constants, a, 0, first, row)
+    see_neighbour(world, constants, a, 1, second, row)
+    see_neighbour(world, constants, a, 2, third, row)
+    see_neighbour(world, constants, a, 3, fourth, row)
 
 
 @compiled
 def see_relations(world: World, constants: Constants, a: int, row: Any) -> None:
-    """Writes what the agent holds of all others together, and whom it could chat with."""
+    """Writes what the agent holds of all others together, and how near a rival is."""
     agent, agents = world.agents[a], world.agents.shape[0]
     trust, familiarity, rivalry, most = 0.0, 0.0, 0.0, 0.0
-    near = 0.0
-    rival_at = constants.numbers["relationships_rival_at"]
     for b in range(agents):
-        pair, other = world.pairs[a, b], world.agents[b]
+        pair = world.pairs[a, b]
         trust += pair["trust"]
         familiarity += pair["familiarity"]
         rivalry += pair["rivalry"]
         most = max(most, pair["rivalry"])
-        if pair["rivalry"] >= rival_at:
-            steps = distance(agent["x"], agent["y"], other["x"], other["y"])
-            near = max(near, 1.0 / (1.0 + steps))
     others = max(1, agents - 1)
     row[_AGGREGATES] = trust / others
     row[_AGGREGATES + 1] = familiarity / others
     row[_AGGREGATES + 2] = rivalry / others
     row[_AGGREGATES + 3] = most
-    row[_AGGREGATES + 4] = near
+    if most >= constants.numbers["relationships_rival_at"]:
+        rival = world.agents[nearest_rival(world, constants, a)]
+        steps = distance(agent["x"], agent["y"], rival["x"], rival["y"])
+        row[_AGGREGATES + 4] = 1.0 / (1.0 + steps)
     row[_AGGREGATES + 5] = min(1.0, agent["avoid_count"] / 10.0)
-    left = max(0, agent["chat_ready"] - world.clock["tick"])
-    row[_CHAT] = min(1.0, left / max(1, constants.numbers["chat_cooldown"]))
+
+
+@compiled
+def see_chat(world: World, constants: Constants, a: int, row: Any) -> None:
+    """Writes when the agent may chat again, and whether somebody free to chat is beside it."""
+    agent = world.agents[a]
+    left = agent["chat_ready"] - world.clock["tick"]
+    if left > 0:
+        row[_CHAT] = min(1.0, left / max(1, constants.numbers["chat_cooldown"]))
     partner = chat_partner(world, a)
     if partner != NOBODY:
         other = world.agents[partner]
         steps = distance(agent["x"], agent["y"], other["x"], other["y"])
-        row[_CHAT + 1] = 1.0 if steps <= 1 else 0.0
+        row[_CHAT + 1] = steps <= 1
 
 
 @compiled
@@ -202,8 +226,8 @@ def see_town(world: World, constants: Constants, a: int, row: Any) -> None:
     row[_TOWN + 2] = 1.0 if is_served(world, SHOWER) else 0.0
     if clock["tick"] < clock["meet_until"]:
         row[_TOWN + 3] = 1.0
-        row[_TOWN + 4] = squash(clock["meet_x"] - agent["x"])
-        row[_TOWN + 5] = squash(clock["meet_y"] - agent["y"])
+        row[_TOWN + 4] = constants.squashed[clock["meet_x"] - agent["x"]]
+        row[_TOWN + 5] = constants.squashed[clock["meet_y"] - agent["y"]]
     if row.shape[0] > _PERSONALITY:
         row[_PERSONALITY] = agent["extroversion"]
         row[_PERSONALITY + 1] = agent["forgiveness"]
@@ -213,14 +237,14 @@ def see_town(world: World, constants: Constants, a: int, row: Any) -> None:
 @compiled
 def observe(world: World, constants: Constants, a: int, row: Any, picture: Any, mask: Any) -> None:
     """Writes one agent's observation: (F,) features, (C, size, size) map, (9,) mask."""
-    row[:] = 0.0
+    row[:] = 0.0  # what is 0 is left out below
     see_self(world, constants, a, row)
     see_work(world, constants, a, row)
     see_use(world, constants, a, row)
     see_objects(world, constants, a, row)
     see_neighbours(world, constants, a, row)
     see_relations(world, constants, a, row)
+    see_chat(world, constants, a, row)
     see_town(world, constants, a, row)
     draw_map(world, constants, a, picture)
-    for action in range(_ACTIONS):
-        mask[action] = is_open(world, constants, a, action)
+    fill_mask(world, constants, a, mask)

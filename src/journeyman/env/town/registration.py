@@ -1,20 +1,25 @@
-"""Makes the town known to Gymnasium; importing this module is enough.
+"""The town under Gymnasium, which reads no entry points of installed packages. Any of
+
+    import gymnasium, journeyman.env.town              # in this order
+    gymnasium.make_vec("journeyman/Town-v0", num_envs=64)
+
+    import journeyman.env.town.registration            # in any order
+    gymnasium.make_vec("journeyman/Town-v0", num_envs=64)
 
     gymnasium.make_vec("journeyman.env.town.registration:journeyman/Town-v0", num_envs=64)
 
-is the same without an import. (Gymnasium 1.x reads no entry points of installed packages.)
+will do. Importing the package never imports gymnasium: a town's specification is had without.
 """
 
 from typing import Any
 
-import gymnasium
-
+from journeyman.env.town import ENV_ID, register
 from journeyman.env.town.scenarios import resolve_layout
 from journeyman.env.town.shipped import shipped_settings
 from journeyman.env.town.vector_env import TownVectorEnv
 from journeyman.errors import UserError
 
-ENV_ID = "journeyman/Town-v0"
+__all__ = ["ENV_ID", "make_vector_env"]
 
 
 def make_vector_env(
@@ -55,5 +60,4 @@ def make_vector_env(
     )
 
 
-if ENV_ID not in gymnasium.registry:
-    gymnasium.register(id=ENV_ID, vector_entry_point=f"{__name__}:make_vector_env")
+register()

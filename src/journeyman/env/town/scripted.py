@@ -5,14 +5,16 @@ chats when comfortable. It does not plan queues ahead, and it chats little. Its 
 in an agent's observation too, so that it can be imitated from observations.
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from journeyman.env.town.compiled import compiled, kernel, parallel_kernel, worth_threads
-from journeyman.env.town.constants import Constants, Tables
+from journeyman.env.town.compiled import bound, compiled, kernel, parallel_kernel, worth_threads
+from journeyman.env.town.constants import Constants, Tables, constants_of
 from journeyman.env.town.names import (
     CHAT,
     COOK,
@@ -38,6 +40,8 @@ from journeyman.env.town.rules.places import (
 from journeyman.env.town.rules.queues import rival_in_queue
 from journeyman.env.town.state import NOBODY, NOTHING, TownState, World, world_of
 from journeyman.policies.protocol import Observation, PolicyStep, unknown
+
+Fill = Callable[..., None]
 
 _DAY = 1440
 _HALF_COST = 30.0
@@ -157,7 +161,7 @@ def decide_world(
 ) -> None:
     """Fills one world's rows of (L,) actions."""
     world = world_of(state, ledger, events, w)
-    constants = Constants(tables.numbers[0], tables.affordances)
+    constants = constants_of(tables)
     agents = state.agents.shape[1]
     for a in range(agents):
         actions[w * agents + a] = decide(world, constants, a)
@@ -191,6 +195,18 @@ class ScriptedTownsfolk:
         self._ledger: NDArray[np.float64] = np.zeros((0, len(TERM_NAMES)))
         self._events: NDArray[np.float32] = np.zeros((0, len(EVENT_NAMES)), np.float32)
 
+    @cached_property
+    def _fill_serial(self) -> Fill:
+        return self._bound(decide_serial)
+
+    @cached_property
+    def _fill_parallel(self) -> Fill:
+        return self._bound(decide_parallel)
+
+    def _bound(self, fill: Fill) -> Fill:
+        actions = np.empty(0, np.int64)
+        return bound(fill, self._town, self._tables, self._ledger, self._events, actions)
+
     def act(
         self, obs: Observation, rng: np.random.Generator, *, deterministic: bool = False
     ) -> PolicyStep:
@@ -203,6 +219,6 @@ class ScriptedTownsfolk:
         """
         lanes = self._town.agents.size
         actions = np.empty(lanes, np.int64)
-        fill = decide_parallel if worth_threads(lanes) else decide_serial
+        fill = self._fill_parallel if worth_threads(lanes) else self._fill_serial
         fill(self._town, self._tables, self._ledger, self._events, actions)
         return PolicyStep(actions, unknown(lanes), unknown(lanes))

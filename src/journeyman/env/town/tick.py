@@ -10,8 +10,8 @@ from numba import prange
 from numpy.typing import NDArray
 
 from journeyman.env.town.compiled import compiled, inlined, kernel, parallel_kernel
-from journeyman.env.town.constants import Constants, Tables
-from journeyman.env.town.names import EVENT_EVICTION, EVENT_FAINT
+from journeyman.env.town.constants import Constants, Tables, constants_of
+from journeyman.env.town.names import ACTION_NAMES, EVENT_EVICTION, EVENT_FAINT
 from journeyman.env.town.observation import observe
 from journeyman.env.town.rules.affordances import decay_needs, progress_uses, restock
 from journeyman.env.town.rules.company import hold_chats, share_meals
@@ -24,10 +24,13 @@ from journeyman.env.town.rules.relations import forget_rivalry
 from journeyman.env.town.rules.reward import settle
 from journeyman.env.town.state import TownState, World, world_of
 
-TICK, BEGIN, OBSERVE = range(3)
-"""What to do with the worlds: advance by a tick, begin an episode, look only.
+_ACTIONS = len(ACTION_NAMES)
 
-One kernel does all three, since each would be compiled with all the rules it needs.
+TICK, BEGIN, OBSERVE, BLIND = range(4)
+"""What to do with the worlds: advance by a tick, begin an episode, look only, or advance and look
+at nothing but what lanes that end saw last (which is how observing is priced).
+
+One kernel does all of these, since each would be compiled with all the rules it needs.
 """
 
 
@@ -156,15 +159,26 @@ def run_world(
     first = w * agents
     rows = slice(first, first + agents)
     world = world_of(state, out.ledger[rows], out.events[rows], w)
-    constants = Constants(tables.numbers[0], tables.affordances)
-    if mode == TICK:
+    constants = constants_of(tables)
+    if mode in (TICK, BLIND):
         tick_world(world, constants, tables.day, actions[rows], stage, out, w)
     elif mode == BEGIN:
         begin_episode(world, constants)
+    if mode == BLIND:
+        return
     tell_time(world, tables.day)
     for a in range(agents):
         row, picture = out.features[first + a], out.maps[first + a]
         observe(world, constants, a, row, picture, out.mask[first + a])
+
+
+@kernel
+def are_intents(actions: Any) -> bool:
+    """Says whether all of (L,) int64 actions exist."""
+    unknown = 0
+    for action in actions:
+        unknown += 0 if 0 <= action < _ACTIONS else 1
+    return unknown == 0
 
 
 @kernel
@@ -176,9 +190,9 @@ def run_serial(
     Args:
         state: the worlds.
         tables: what the rules read.
-        actions: (L,) int64 intents, for ``TICK``.
+        actions: (L,) int64 intents, for ``TICK`` and ``BLIND``.
         stage: rank of the social stage.
-        mode: ``TICK``, ``BEGIN`` or ``OBSERVE``.
+        mode: ``TICK``, ``BEGIN``, ``OBSERVE`` or ``BLIND``.
         out: filled; see ``Outputs``.
     """
     for w in range(state.worlds.shape[0]):

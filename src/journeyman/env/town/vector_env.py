@@ -3,7 +3,8 @@
 Legend: W worlds, A agents, L = W * A lanes (lane = w * A + a), F features, N = 9 actions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -13,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from journeyman.env.protocol import LaneSpec, StepInfo
-from journeyman.env.town.compiled import worth_threads
+from journeyman.env.town.compiled import bound, worth_threads
 from journeyman.env.town.constants import tables_from
 from journeyman.env.town.founding import found_town
 from journeyman.env.town.names import (
@@ -26,12 +27,21 @@ from journeyman.env.town.scenarios import resolve_layout
 from journeyman.env.town.scripted import ScriptedTownsfolk
 from journeyman.env.town.specification import town_lane_spec
 from journeyman.env.town.state import from_arrays, to_arrays
-from journeyman.env.town.tick import BEGIN, OBSERVE, TICK, Outputs, run_parallel, run_serial
+from journeyman.env.town.tick import (
+    BEGIN,
+    OBSERVE,
+    TICK,
+    Outputs,
+    are_intents,
+    run_parallel,
+    run_serial,
+)
 from journeyman.env.town.variants import VARIANTS
 from journeyman.errors import UserError
 from journeyman.settings.env import TownSettings
 
 Observed = dict[str, NDArray[Any]]
+Run = Callable[..., None]
 
 
 class TownVectorEnv(VectorEnv[Any, Any, Any]):
@@ -154,8 +164,7 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
         actions_L = np.ascontiguousarray(actions, dtype=np.int64)
         if actions_L.shape != (self.num_envs,):
             raise ValueError(f"actions must be ({self.num_envs},), got {actions_L.shape}")
-        # Seen as unsigned a negative action is a large one: one pass finds both.
-        if actions_L.view(np.uint64).max() >= len(ACTION_NAMES):
+        if not are_intents(actions_L):
             raise ValueError(f"actions must be in [0, {len(ACTION_NAMES)}), got {actions_L}")
         out = self._run(TICK, actions_L)
         info = {
@@ -209,12 +218,23 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
         self._begun = True
         return _present(self._run(OBSERVE, self._no_actions))
 
+    @cached_property
+    def _run_serial(self) -> Run:
+        return self._bound(run_serial)
+
+    @cached_property
+    def _run_parallel(self) -> Run:
+        return self._bound(run_parallel)
+
+    def _bound(self, run: Run) -> Run:
+        return bound(run, self.town, self.tables, self._no_actions, 0, TICK, self._buffers[0])
+
     def _run(self, mode: int, actions_L: NDArray[np.int64]) -> Outputs:
         self._turn = 1 - self._turn
         if self._copy:
             self._buffers[self._turn] = _outputs(self.num_worlds, self.num_envs, self.lane_spec)
         out = self._buffers[self._turn]
-        run = run_parallel if worth_threads(self.num_envs) else run_serial
+        run = self._run_parallel if worth_threads(self.num_envs) else self._run_serial
         run(self.town, self.tables, actions_L, self._stage_rank, mode, out)
         return out
 
