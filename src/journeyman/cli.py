@@ -11,7 +11,7 @@ from journeyman.errors import TrainingError, UserError
 if TYPE_CHECKING:
     from journeyman.settings.root import Settings
 
-SUBCOMMANDS = ("doctor", "rerun", "sync", "ui")
+SUBCOMMANDS = ("check-env", "doctor", "rerun", "sync", "ui")
 
 
 def entry_point() -> None:

@@ -28,6 +28,48 @@ def ui(argv: Sequence[str]) -> int:
     return 0
 
 
+def check_env(argv: Sequence[str]) -> int:
+    """``journeyman check-env``: says what is wrong with an environment; 1 if anything is."""
+    parser = argparse.ArgumentParser(
+        prog="journeyman check-env",
+        description="Play an environment at random and say what is wrong with it.",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", help="as for a run, e.g. env=gymnasium env.id=CartPole-v1"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=1000, help="steps of random play in each lane (default: 1000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of worlds and chance (default: 0)")
+    arguments = parser.parse_args(argv)
+    if arguments.steps < 1 or arguments.seed < 0:
+        raise UserError("check-env: --steps must be at least 1 and --seed at least 0")
+    from journeyman.composition import compose_settings
+    from journeyman.env.build import lane_spec, lanes_per_world
+    from journeyman.env.checker import ADVICE, check_settings
+
+    settings = compose_settings(arguments.overrides).env
+    spec = lane_spec(settings)
+    seen = f"{len(spec.feature_names)} features"
+    if spec.map_shape is not None:
+        seen += f" and a map {spec.map_shape}"
+    names = ", ".join(spec.action_names[:8]) + (" ..." if len(spec.action_names) > 8 else "")
+    lanes = lanes_per_world(settings)
+    print(f"{spec.env_id}: {lanes} {'lane' if lanes == 1 else 'lanes'} a world")
+    print(f"  sees {seen}")
+    print(f"  does {spec.action_kind} {names}" + (", masked" if spec.has_action_mask else ""))
+    found = check_settings(settings, steps=arguments.steps, seed=arguments.seed)
+    wrong = [sentence for sentence in found if not sentence.startswith(ADVICE)]
+    for sentence in wrong:
+        print(f"wrong: {sentence}")
+    for sentence in found:
+        if sentence.startswith(ADVICE):
+            print(sentence)
+    count = {0: "nothing", 1: "1 thing"}.get(len(wrong), f"{len(wrong)} things")
+    print(f"{count} wrong in {arguments.steps} steps of random play")
+    return int(bool(wrong))
+
+
 def rerun(argv: Sequence[str]) -> int:
     """``journeyman rerun``: runs a saved run's config again, and compares on request."""
     parser = argparse.ArgumentParser(

@@ -251,8 +251,9 @@ class Inspector:
         if not self.worlds_over.any():
             self.say(
                 "endless",
-                f"{ADVICE}no episode ended in {self._steps} steps of random play, and "
-                "evaluations play to the end: set a limit (env.max_episode_steps)",
+                f"{ADVICE}no episode ended in {self._steps} steps of random play; evaluations "
+                "play to the end, so there must be one: look longer, or set a limit "
+                "(env.max_episode_steps)",
             )
         if self._spec.has_action_mask and not self._masked:
             self.say("open mask", f"{ADVICE}the action mask allowed everything all the time")
