@@ -18,80 +18,26 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from learning_tasks import TASKS, WINDOW
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "learning.json"
-PAGE = ROOT / "docs" / "learning.md"
-PICTURE = ROOT / "docs" / "images" / "learning.png"
 PACKAGES = ("journeyman", "torch", "numpy", "gymnasium", "pettingzoo", "mpe2")
-WINDOW = 100
-"""Training episodes that the curves average over."""
 RESAMPLES = 10_000
 CURVE_POINTS = 120
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """An experiment and what its scores are held against.
-
-    Attributes:
-        experiment: option of config group ``experiment``.
-        env: name for readers.
-        reference: a return that counts as 1, where an untrained policy's counts as 0.
-        reference_source: where it comes from.
-        threshold: mean of the last ``WINDOW`` training episodes whose first reaching is timed.
-        needs: package without which the task is left out.
-        quick: further overrides for ``--quick``; None: left out there.
-    """
-
-    experiment: str
-    env: str
-    reference: float
-    reference_source: str
-    threshold: float | None = None
-    needs: str | None = None
-    quick: tuple[str, ...] | None = None
-
-
-TASKS = {
-    "cartpole": Task(
-        experiment="cartpole",
-        env="CartPole-v1",
-        reference=500.0,
-        reference_source="the greatest possible",
-        threshold=475.0,
-        quick=(),
-    ),
-    "acrobot": Task(
-        experiment="acrobot",
-        env="Acrobot-v1",
-        reference=-90.0,
-        reference_source="CleanRL's published ppo.py, 500k steps",
-        quick=("strategy.updates=36",),
-    ),
-    "pendulum": Task(
-        experiment="pendulum",
-        env="Pendulum-v1",
-        reference=-200.0,
-        reference_source="swings up and stays up from anywhere",
-        quick=None,
-    ),
-}
 
 
 def run_seed(name: str, seed: int, overrides: Sequence[str]) -> dict[str, Any]:
@@ -102,26 +48,28 @@ def run_seed(name: str, seed: int, overrides: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         seed, steps, seconds, score (the final policy's mean return), untrained (the same before
-        training), episodes, curve ([steps, mean of the last ``WINDOW`` returns], once there are
-        as many) and, for tasks with a threshold, steps_to_threshold (or None).
+        training), demonstrator (the same of the demonstrator, or None), episodes, curve ([steps,
+        mean of the last ``WINDOW`` returns], once there are as many) and, for tasks with a
+        threshold, steps_to_threshold (or None).
     """
     from journeyman.composition import compose_settings
-    from journeyman.learning.rollout import Collector, Rollout
+    from journeyman.learning.collector import Collector
+    from journeyman.learning.rollout import Rollout
     from journeyman.orchestrator import Orchestrator
     from journeyman.results import AnnealSummary, TrainingSummary
 
     task, collect = TASKS[name], Collector.collect
     ended: list[tuple[int, NDArray[np.float64]]] = []
 
-    def noting(self: Collector, rng: np.random.Generator) -> Rollout:
-        rollout = collect(self, rng)
+    def noting(self: Collector, *arguments: Any, **options: Any) -> Rollout:
+        rollout = collect(self, *arguments, **options)
         before = ended[-1][0] if ended else 0
         ended.append((before + rollout.transitions, rollout.episode_returns.copy()))
         return rollout
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = [f"experiment={task.experiment}", f"seed={seed}", "tracking=none"]
-        settings = compose_settings([*arguments, f"outputs={folder}", *overrides])
+        settings = compose_settings([*arguments, f"outputs={folder}", *task.overrides, *overrides])
         Collector.collect = noting  # type: ignore[method-assign]
         try:
             result = Orchestrator(settings).run()
@@ -135,9 +83,12 @@ def run_seed(name: str, seed: int, overrides: Sequence[str]) -> dict[str, Any]:
         "seconds": round(result.duration_sec, 1),
         "score": round(result.final.episode_return.mean, 4),
         "untrained": round(result.untrained.episode_return.mean, 4),
+        "demonstrator": None,
         "episodes": sum(len(returns) for _, returns in ended),
         "curve": thinned(curve),
     }
+    if result.demonstrator is not None:
+        figures["demonstrator"] = round(result.demonstrator.episode_return.mean, 4)
     if task.threshold is not None:
         reached = [steps for steps, mean in curve if mean >= task.threshold]
         figures["steps_to_threshold"] = reached[0] if reached else None
@@ -160,7 +111,7 @@ def running_mean(ended: Sequence[tuple[int, NDArray[np.float64]]]) -> list[tuple
 
 def thinned(curve: Sequence[tuple[int, float]]) -> list[list[float]]:
     """Returns at most ``CURVE_POINTS`` points, the last one among them."""
-    keep = np.unique(np.linspace(len(curve) - 1, 0, CURVE_POINTS).astype(int)) if curve else []
+    keep: Any = np.unique(np.linspace(len(curve) - 1, 0, CURVE_POINTS).astype(int)) if curve else []
     return [[curve[i][0], round(curve[i][1], 3)] for i in keep]
 
 
@@ -186,23 +137,36 @@ def interquartile_interval(
 
 def scaled(name: str, runs: Sequence[dict[str, Any]]) -> list[float]:
     """Returns each seed's score, 0 for the mean of untrained policies, 1 for the reference."""
-    floor = float(np.mean([run["untrained"] for run in runs]))
-    return [(run["score"] - floor) / (TASKS[name].reference - floor) for run in runs]
+    floor, reference = mean_of(runs, "untrained"), reference_of(name, runs)
+    return [(run["score"] - floor) / (reference - floor) for run in runs]
+
+
+def reference_of(name: str, runs: Sequence[dict[str, Any]]) -> float:
+    """Returns the task's reference, the demonstrator's mean return where it has none itself."""
+    reference = TASKS[name].reference
+    return mean_of(runs, "demonstrator") if reference is None else reference
+
+
+def mean_of(runs: Sequence[dict[str, Any]], key: str) -> float:
+    """Returns the mean of a figure over the seeds."""
+    return float(np.mean([run[key] for run in runs]))
 
 
 def summary(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns a task's figures over its seeds, the runs among them."""
     task, rng = TASKS[name], np.random.default_rng(0)
     figures: dict[str, Any] = {
-        "command": f"journeyman experiment={task.experiment} seed=0 tracking=none",
+        "command": " ".join(
+            [f"journeyman experiment={task.experiment} seed=0 tracking=none", *task.overrides]
+        ),
         "env": task.env,
-        "reference": task.reference,
+        "reference": round(reference_of(name, runs), 4),
         "reference_source": task.reference_source,
         "score": interquartile_interval([[run["score"] for run in runs]], rng),
-        "untrained": float(np.mean([run["untrained"] for run in runs])),
+        "untrained": round(mean_of(runs, "untrained"), 4),
         "scaled": [round(value, 4) for value in scaled(name, runs)],
         "steps": runs[0]["steps"],
-        "seconds_mean": round(float(np.mean([run["seconds"] for run in runs])), 1),
+        "seconds_mean": round(mean_of(runs, "seconds"), 1),
     }
     if task.threshold is not None:
         # A seed that never got there counts as infinitely slow, which a median can bear.
@@ -251,10 +215,11 @@ HEADER = (
 def row(name: str, task: dict[str, Any]) -> str:
     """Returns a line of the table, and one on the threshold where there is one."""
     score = task["score"]
-    interval = f"{score['low']:.1f} to {score['high']:.1f}"
+    digits = 3 if abs(task["reference"]) < 2.0 else 1
+    interval = f"{score['low']:.{digits}f} to {score['high']:.{digits}f}"
     line = (
-        f"{name:>14} {len(task['runs']):>5} {task['steps']:>9,} {task['untrained']:>10.1f} "
-        f"{score['iqm']:>12.1f} {interval:>20} {task['seconds_mean']:>8}"
+        f"{name:>14} {len(task['runs']):>5} {task['steps']:>9,} {task['untrained']:>10.{digits}f} "
+        f"{score['iqm']:>12.{digits}f} {interval:>20} {task['seconds_mean']:>8}"
     )
     if "threshold" in task:
         reached = [run["steps_to_threshold"] for run in task["runs"]]
@@ -273,7 +238,9 @@ def main() -> None:
     parser.add_argument("--plot", action="store_true", help="only draw the JSON into the docs")
     options = parser.parse_args()
     if options.plot:
-        plot(json.loads((options.json or RESULTS).read_text()))
+        from learning_page import draw
+
+        draw(json.loads((options.json or RESULTS).read_text()))
         return
     names = [n for n in options.tasks or TASKS if not options.quick or TASKS[n].quick is not None]
     seeds = options.seeds or list(range(2 if options.quick else 5))
@@ -320,85 +287,8 @@ def report(tasks: dict[str, dict[str, Any]], everything: dict[str, float]) -> No
         if "threshold" in task:
             for which, steps in task["steps_to_threshold"].items():
                 print(f"figure {name}_steps_to_{task['threshold']:.0f}_{which} {steps}")
-        print(f"figure {name}_return_iqm {task['score']['iqm']:.2f}")
+        print(f"figure {name}_return_iqm {task['score']['iqm']:.3f}")
     print(f"figure all_tasks_scaled_iqm {everything['iqm']:.3f}")
-
-
-def plot(document: dict[str, Any]) -> None:
-    """Draws the curves, and writes the table into the docs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    tasks = document["tasks"]
-    columns = 3
-    rows = -(-len(tasks) // columns)
-    figure, axes = pyplot.subplots(
-        rows, columns, figsize=(11, 3.1 * rows), squeeze=False, layout="constrained"
-    )
-    for axis in axes.flat[len(tasks) :]:
-        axis.set_axis_off()
-    for axis, task in zip(axes.flat, tasks.values(), strict=False):
-        for run in task["runs"]:
-            steps, means = np.array(run["curve"]).T
-            axis.plot(steps / 1000.0, means, linewidth=1.2, label=f"seed {run['seed']}")
-        axis.axhline(task["reference"], color="black", linewidth=0.8, linestyle=":")
-        axis.axhline(task["untrained"], color="grey", linewidth=0.8, linestyle="--")
-        axis.set(title=task["env"], xlabel="thousand steps")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].set_ylabel(f"mean of the last {WINDOW} returns")
-    axes[0, 0].legend(frameon=False, fontsize="small")
-    figure.savefig(PICTURE, dpi=110)
-    text = PAGE.read_text()
-    marks = r"(<!-- table: begin -->\n).*(<!-- table: end -->)"
-    table, found = re.subn(marks, rf"\g<1>{page_table(document)}\g<2>", text, flags=re.DOTALL)
-    assert found == 1, f"{PAGE} has lost its marks"
-    PAGE.write_text(table)
-
-
-def page_table(document: dict[str, Any]) -> str:
-    """Returns the table of docs/learning.md and the line under it."""
-    lines = [
-        "| task | experiment | steps | seeds | untrained | final policy, IQM | 95 % interval | "
-        "worst seed | s a run |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, task in document["tasks"].items():
-        score, runs = task["score"], task["runs"]
-        digits = 3 if abs(task["reference"]) < 10.0 else 1
-        cells = [
-            task["env"],
-            f"`experiment={name}`",
-            f"{task['steps']:,}",
-            str(len(runs)),
-            f"{task['untrained']:.{digits}f}",
-            f"**{score['iqm']:.{digits}f}**",
-            f"{score['low']:.{digits}f} to {score['high']:.{digits}f}",
-            f"{min(run['score'] for run in runs):.{digits}f}",
-            str(task["seconds_mean"]),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    for task in document["tasks"].values():
-        if "threshold" in task:
-            reached = [run["steps_to_threshold"] for run in task["runs"]]
-            words = ", ".join("never" if steps is None else f"{steps:,}" for steps in reached)
-            lines += [
-                "",
-                f"{task['env']}: steps until {WINDOW} training episodes averaged "
-                f"{task['threshold']:.0f}, seed by seed: {words}.",
-            ]
-    everything = document["all_tasks"]
-    lines += [
-        "",
-        f"All tasks, scaled (0 untrained, 1 reference): IQM {everything['iqm']:.3f} "
-        f"[{everything['low']:.3f}, {everything['high']:.3f}].",
-        "",
-        f"`{document['command']}`, commit {document['commit']}; {document['machine']}; "
-        + ", ".join(f"{name} {number}" for name, number in document["versions"].items())
-        + f"; {document['seconds'] / 60:.0f} minutes in all.",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ EXPECTED = {
     "policy": {"default", "small", "conv", "features"},
     "promotion": {"gate", "off"},
     "tracking": {"mlflow", "none"},
-    "experiment": {"quickstart", "cartpole", "acrobot", "pendulum"},
+    "experiment": {"quickstart", "cartpole", "acrobot", "pendulum", "simple_spread"},
     "debug": {"fast"},
 }
 
