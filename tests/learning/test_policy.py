@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 from journeyman.learning.optimizers import adam
 from journeyman.learning.policy import (
+    TorchPolicy,
+    acting_player,
     initial_checkpoint,
     network_from_checkpoint,
     policy_from_checkpoint,
@@ -118,3 +122,32 @@ def test_adam_goes_on_from_its_arrays_bit_for_bit():
         step(other, other_optimizer, seed)
     pairs = zip(weights(network).values(), weights(other).values(), strict=True)
     assert all(a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+@pytest.mark.parametrize("encoder", ["none", "flatten", "conv"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_who_plays_for_a_network_in_practice_chooses_as_the_network_would(encoder, shared):
+    spec = replace(SPEC, map_channels=("a", "b"), map_shape=(2, 5, 5))
+    settings = SMALL.model_copy(
+        update={"map_encoder": encoder, "map_features": 8, "share_trunk": shared}
+    )
+    network = network_from_checkpoint(initial_checkpoint(settings, spec, SeedPlan(0)), CPU)
+    optimizer = adam(network, 0.05, 1e-5)
+    rng = np.random.default_rng(0)
+    obs = {
+        "features": rng.standard_normal((50, 4)).astype(np.float32),
+        "map": rng.integers(0, 3, (50, 2, 5, 5), dtype=np.uint8),
+        "action_mask": np.ones((50, 4), np.bool_),
+    }
+    before = acting_player(network, spec).act(obs, np.random.default_rng(1))
+    for _ in range(5):  # it must see the weights as they are now
+        grid = torch.from_numpy(obs["map"]) if network.needs_map else None
+        outputs, values = network(torch.from_numpy(obs["features"]), grid)
+        optimizer.descend((outputs - 1.0).square().sum() + values.sum(), 0.0)
+    ours = acting_player(network, spec).act(obs, np.random.default_rng(1))
+    theirs = TorchPolicy(network, spec, label="torch").act(obs, np.random.default_rng(1))
+    assert ours.actions.tolist() == theirs.actions.tolist()
+    np.testing.assert_allclose(ours.log_probs, theirs.log_probs, atol=1e-6)
+    assert np.isnan(ours.values).all()
+    assert np.isfinite(theirs.values).all()
+    assert np.abs(before.log_probs - ours.log_probs).max() > 1e-3

@@ -92,8 +92,8 @@ class ActorCritic(nn.Module):
 
     def __init__(self, spec: LaneSpec, settings: PolicySettings) -> None:
         super().__init__()
+        self.settings = settings
         self.action_kind, self.action_sizes = spec.action_kind, spec.action_sizes
-        self.initial_log_std = settings.initial_log_std
         self.log_std: nn.Parameter | None = None
         if spec.action_kind == "box":
             self.log_std = nn.Parameter(torch.empty(len(spec.action_names)))
@@ -184,7 +184,7 @@ def initialise(network: ActorCritic, generator: torch.Generator) -> None:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if parameter is network.log_std:
-                parameter.fill_(network.initial_log_std)
+                parameter.fill_(network.settings.initial_log_std)
             elif parameter.ndim == 1:
                 parameter.zero_()
             else:

@@ -16,8 +16,13 @@ from journeyman.errors import UserError
 from journeyman.learning.network import ActorCritic, build_network, initialise
 from journeyman.learning.tensors import as_tensor
 from journeyman.policies.actions import choose
-from journeyman.policies.numpy_actor_critic import Whitening, check_observation, stored_spec
-from journeyman.policies.protocol import Observation, PolicyStep
+from journeyman.policies.numpy_actor_critic import (
+    NumpyActorCritic,
+    Whitening,
+    check_observation,
+    stored_spec,
+)
+from journeyman.policies.protocol import Observation, Policy, PolicyStep, unknown
 from journeyman.seeding import SeedPlan
 from journeyman.settings.policy import PolicySettings
 
@@ -112,15 +117,17 @@ class TorchPolicy:
         *,
         label: str,
         whitening: Whitening | None = None,
+        with_values: bool = True,
     ) -> None:
         self.label, self.lane_spec = label, lane_spec
         self._network, self._whitening = network, whitening
+        self._with_values = with_values
 
     def act(
         self, obs: Observation, rng: np.random.Generator, *, deterministic: bool = False
     ) -> PolicyStep:
         """Chooses an action for each lane, by ``policies.actions.choose``."""
-        outputs, values = self.evaluate(obs)
+        outputs, values = self._answers(obs, with_values=self._with_values)
         mask = obs["action_mask"] if self.lane_spec.has_action_mask else None
         actions, log_probs = choose(
             self.lane_spec,
@@ -140,6 +147,11 @@ class TorchPolicy:
         Raises:
             UserError: if the observation has other shapes than the policy was built for.
         """
+        return self._answers(obs, with_values=True)
+
+    def _answers(
+        self, obs: Observation, *, with_values: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         check_observation(obs, self.lane_spec, needs_map=self._network.needs_map)
         features = obs["features"]
         if self._whitening is not None:
@@ -147,8 +159,24 @@ class TorchPolicy:
         device = self._network.device
         grid = as_tensor(obs["map"], device) if self._network.needs_map else None
         with torch.inference_mode():
+            if not with_values:
+                outputs = self._network.outputs(as_tensor(features, device), grid)
+                return outputs.cpu().numpy(), unknown(len(features))
             outputs, values = self._network(as_tensor(features, device), grid)
         return outputs.cpu().numpy(), values.cpu().numpy()
+
+
+def acting_player(network: ActorCritic, lane_spec: LaneSpec) -> Policy:
+    """Returns a player of a network's policy as it is now, for features that are whitened already.
+
+    It estimates no values. On the CPU it reads the network's own weights by NumPy, whose calls
+    cost a third of torch's; convolutions are torch's there, too. It is to be made anew when
+    weights were stepped.
+    """
+    if network.device.type != "cpu" or network.settings.map_encoder == "conv":
+        return TorchPolicy(network, lane_spec, label="policy", with_values=False)
+    arrays = {name: weight.detach().numpy() for name, weight in network.named_parameters()}
+    return NumpyActorCritic(arrays, lane_spec, network.settings, label="policy", with_values=False)
 
 
 def policy_from_checkpoint(

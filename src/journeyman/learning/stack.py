@@ -147,13 +147,14 @@ def _forwards(
     outputs = [_HIDDEN.take(rows_all, len(bias)) for bias in arrays[1:-1:2]]
     outputs.append(np.empty((rows_all, len(arrays[-1])), np.float32))
     below = inputs.detach().numpy()
-    for rows in _blocks(rows_all):
-        hidden = below[rows]
-        for k, output in enumerate(outputs):
-            hidden = np.matmul(hidden, arrays[2 * k].T, out=output[rows])
-            hidden += arrays[2 * k + 1]
-            if k < activated:
-                _activate(hidden, activation)
+    with np.errstate(all="ignore"):  # whoever learns from it looks for what is not finite
+        for rows in _blocks(rows_all):
+            hidden = below[rows]
+            for k, output in enumerate(outputs):
+                hidden = np.matmul(hidden, arrays[2 * k].T, out=output[rows])
+                hidden += arrays[2 * k + 1]
+                if k < activated:
+                    _activate(hidden, activation)
     return outputs
 
 
