@@ -30,5 +30,5 @@ def test_a_run_is_refused_before_any_work(strategy: str) -> None:
     key = "strategy.label_smoothing" if strategy == "bc" else "strategy.bc.label_smoothing"
     world = ("env=gymnasium", "env.id=Pendulum-v1", "env.demonstrator=pendulum")
     settings = compose_settings([f"strategy={strategy}", *world, "tracking=none", f"{key}=0.1"])
-    with pytest.raises(UserError, match="label_smoothing: 0.1 .* Pendulum-v1 has continuous"):
+    with pytest.raises(UserError, match=r"label_smoothing: 0.1 .* Pendulum-v1 has continuous"):
         preflight([settings])
