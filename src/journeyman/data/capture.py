@@ -110,7 +110,7 @@ class Capture:
     def played(self, array: NDArray[Any]) -> NDArray[Any]:
         """Returns the (S, ...) steps of all trajectories in order, of an array (L, T, ...)."""
         if self.samples == self.lanes * self.ticks:
-            return array.reshape(-1, *array.shape[2:])
+            return array.reshape(self.samples, *array.shape[2:])
         return np.concatenate([array[lane, start:stop] for lane, start, stop in self.spans])
 
     @cached_property

@@ -3,6 +3,7 @@
 Legend: S states, F features, N outputs of the policy, D components of an action.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def state_values(
         grid: (..., C, h, w), or None where the network reads no map.
     """
     lead = features.shape[:-1]
-    rows = features.reshape(-1, features.shape[-1])
+    rows = features.reshape(math.prod(lead), features.shape[-1])  # F may be 0
     maps = None if grid is None else grid.reshape(-1, *grid.shape[-3:])
     values = np.empty(len(rows), np.float32)
     with torch.inference_mode():
