@@ -5,8 +5,9 @@ import pytest
 
 from journeyman.checkpoint import load_checkpoint, save_checkpoint
 from journeyman.context import RunStopped
-from journeyman.errors import TrainingError, UserError
-from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoint
+from journeyman.learning.policy import (
+    policy_from_checkpoint,
+)
 from journeyman.settings.schedule import Ramp
 from journeyman.strategies.bc import train_bc
 from journeyman.strategies.ppo import train_ppo
@@ -14,23 +15,13 @@ from journeyman.tracking.telemetry import PPOUpdateMetrics
 from support.signal_env import SignalEnv
 from support.training import (
     DURATIONS,
-    SMALL,
     Surroundings,
     bc_settings,
     ppo_settings,
+    practised,
     signal_demonstrations,
+    untrained,
 )
-
-
-def untrained(context):
-    return initial_checkpoint(SMALL, context.lane_spec, context.seeds)
-
-
-def practised(tmp_path, start=None, *, settings=None, weight=None, **surroundings):
-    context = Surroundings(tmp_path, **surroundings)
-    first = untrained(context) if start is None else start
-    outcome = train_ppo(context, first, settings or ppo_settings(), bc_weight=weight)
-    return context, outcome
 
 
 def without_durations(result):
@@ -248,60 +239,3 @@ def test_the_demonstrations_loss_never_sees_what_was_held_out(tmp_path, monkeypa
     )
     assert len(used[0]) == taught.result.samples
     assert len(used[0]) + taught.result.val_samples == len(shown)
-
-
-class Poisoned(SignalEnv):
-    """From a step on, pays rewards that are not numbers, a few times."""
-
-    def __init__(self, *, at, times, **options):
-        super().__init__(**options)
-        self.at, self.times, self.steps = at, times, 0
-
-    def step(self, actions):
-        obs, rewards, *rest = super().step(actions)
-        self.steps += 1
-        if self.steps >= self.at and self.times > 0:
-            self.times -= 1
-            rewards = rewards + np.float32(np.nan)
-        return obs, rewards, *rest
-
-
-def poisoned(times):
-    # Rollouts have 8 steps: step 24 is the last of the third.
-    return lambda worlds: Poisoned(num_worlds=worlds, at=24, times=times)
-
-
-def test_a_nan_ends_the_run_and_names_the_update(tmp_path):
-    with pytest.raises(TrainingError, match=r"update 3: rewards not finite"):
-        practised(tmp_path, env=poisoned(1))
-
-
-def test_a_rollback_goes_on_from_the_last_good_update_at_half_the_step(tmp_path):
-    settings = ppo_settings(on_nan="rollback")
-    context, outcome = practised(tmp_path, settings=settings, env=poisoned(2))
-    # The environment fails twice, so the third attempt at update 3 runs at a quarter.
-    assert [m["lr"] for m in context.emissions.of("ppo")] == [3e-3, 3e-3, 7.5e-4, 7.5e-4]
-    assert outcome.result.updates == 4
-    _, smooth = practised(tmp_path, settings=ppo_settings(updates=2))
-    _, same = practised(
-        tmp_path,
-        settings=ppo_settings(updates=2, on_nan="rollback"),
-    )
-    assert same.checkpoint.digest() == smooth.checkpoint.digest()
-
-
-def test_three_rollbacks_are_the_limit(tmp_path):
-    with pytest.raises(TrainingError, match=r"update 3: rewards.*; 3 rollbacks did not help"):
-        practised(tmp_path, settings=ppo_settings(on_nan="rollback"), env=poisoned(10**6))
-
-
-def test_weights_learned_without_whitening_are_not_practised_with_it(tmp_path):
-    _, outcome = practised(tmp_path, settings=ppo_settings(updates=1))
-    with pytest.raises(UserError, match="trained without feature statistics"):
-        practised(tmp_path, outcome.checkpoint, settings=ppo_settings(normalize_features=True))
-
-
-def test_a_policy_of_another_environment_is_refused(tmp_path):
-    start = untrained(Surroundings(tmp_path))
-    with pytest.raises(UserError, match="actions: expected"):
-        practised(tmp_path, start, env=lambda worlds: SignalEnv(num_worlds=worlds, signals=5))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from journeyman.settings.policy import PolicySettings
 from journeyman.settings.root import Settings
 from journeyman.settings.strategy import BCSettings, PPOSettings
 from support.signal_env import Answering, SignalEnv
+
+if TYPE_CHECKING:
+    from journeyman.strategies.base import StageOutcome
 
 SMALL = PolicySettings(
     hidden_sizes=(32, 32),
@@ -192,3 +195,26 @@ class Surroundings(TrainingContext):
         """Writes it as the real one does, and keeps it."""
         self.saved.append(checkpoint)
         return super().save(checkpoint, name)
+
+
+def untrained(context: TrainingContext) -> Checkpoint:
+    """The small policy as it is initialised from the context's seed."""
+    from journeyman.learning.policy import initial_checkpoint
+
+    return initial_checkpoint(SMALL, context.lane_spec, context.seeds)
+
+
+def practised(
+    folder: Path,
+    start: Checkpoint | None = None,
+    *,
+    settings: PPOSettings | None = None,
+    weight: Callable[[int], float] | None = None,
+    **surroundings: Any,
+) -> tuple[Surroundings, "StageOutcome"]:
+    """Trains by PPO, from an untrained policy unless told otherwise."""
+    from journeyman.strategies.ppo import train_ppo
+
+    context = Surroundings(folder, **surroundings)
+    first = untrained(context) if start is None else start
+    return context, train_ppo(context, first, settings or ppo_settings(), bc_weight=weight)
