@@ -16,6 +16,7 @@ STREAMS = (
     "act",
     "evaluation",
     "promotion",
+    "guide",
 )
 """Each consumer draws from its own stream, so that a change in one leaves the others alone.
 

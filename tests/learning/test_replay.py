@@ -9,6 +9,7 @@ import torch
 from journeyman.errors import UserError
 from journeyman.learning import replay
 from journeyman.learning.batch import PracticeBatch
+from journeyman.learning.collector import Collector
 from journeyman.learning.gae import generalised_advantages
 from journeyman.learning.normalization import (
     FeatureNormalizer,
@@ -18,7 +19,6 @@ from journeyman.learning.normalization import (
 )
 from journeyman.learning.policy import initial_checkpoint, network_from_checkpoint
 from journeyman.learning.replay import RecordedPlay, Staleness, appraise, learn_statistics
-from journeyman.learning.rollout import Collector
 from journeyman.seeding import SeedPlan
 from support.recordings import recording, signal_trajectory
 from support.signal_env import SignalEnv

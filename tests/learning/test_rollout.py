@@ -8,6 +8,7 @@ import torch
 
 from journeyman.errors import NotFiniteError, TrainingError
 from journeyman.learning.batch import PracticeBatch
+from journeyman.learning.collector import Collector
 from journeyman.learning.gae import generalised_advantages
 from journeyman.learning.normalization import (
     FeatureNormalizer,
@@ -16,7 +17,6 @@ from journeyman.learning.normalization import (
     RunningMoments,
 )
 from journeyman.learning.policy import initial_checkpoint, network_from_checkpoint
-from journeyman.learning.rollout import Collector
 from journeyman.seeding import SeedPlan
 from support.idle_envs import GoneEnv, NextStepEnv
 from support.signal_env import SignalEnv

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from journeyman.learning.collector import Collector
 from journeyman.learning.policy import initial_checkpoint, policy_from_checkpoint
-from journeyman.learning.rollout import Collector
 from journeyman.learning.update import PracticeBatch
 from journeyman.strategies.ppo import train_ppo
 from support.sanity_envs import (

@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from journeyman.env.protocol import LaneSpec
+from journeyman.learning.collector import Collector
 from journeyman.learning.distributions import (
     Categorical,
     DiagonalGaussian,
@@ -20,7 +21,6 @@ from journeyman.learning.policy import (
     network_from_checkpoint,
     policy_from_checkpoint,
 )
-from journeyman.learning.rollout import Collector
 from journeyman.policies.actions import (
     LOG_STD_HIGH,
     LOG_STD_LOW,

@@ -74,6 +74,27 @@ def lanes_per_world(settings: EnvSettings) -> int:
             return resolve_layout(settings).agents
 
 
+def episode_limit(settings: EnvSettings) -> int | None:
+    """Returns the steps after which an episode is truncated; None: not known.
+
+    Raises:
+        UserError: if the settings describe no possible environment.
+    """
+    match settings:
+        case GymnasiumSettings():
+            if settings.max_episode_steps is not None:
+                return settings.max_episode_steps
+            from journeyman.env.making import registered_spec
+
+            return registered_spec(settings.id).max_episode_steps
+        case PettingZooSettings():
+            return settings.max_episode_steps
+        case _:
+            from journeyman.env.town.scenarios import resolve_layout
+
+            return resolve_layout(settings).episode_ticks
+
+
 def make_env(settings: EnvSettings, *, num_worlds: int, social_stage: str = "OFF") -> LaneEnv:
     """Builds an environment of ``num_worlds`` worlds.
 

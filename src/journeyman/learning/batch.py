@@ -34,6 +34,7 @@ class PracticeBatch:
         columns: (5, B) float32: log-probabilities of the policy that acted, values at its time,
             advantages, returns, and how much a sample counts in the policy's terms: 0 where a
             guide acted. Without guided samples (4, B): all count the same.
+        prior: (B, N) float32, outputs of the prior's network, or None.
         recorded: the last so many samples are recorded play, the others fresh. Where there are
             both, every minibatch draws from both.
         label: the dataset's name, for messages.
@@ -44,6 +45,7 @@ class PracticeBatch:
     bias: Tensor | None
     actions: Tensor
     columns: Tensor
+    prior: Tensor | None = None
     recorded: int = 0
     label: str = "rollout"
 
@@ -72,6 +74,7 @@ class PracticeBatch:
             bias=None if mask is None else mask_bias(flat(mask)),
             actions=flat(rollout.actions),
             columns=torch.stack([flat(column) for column in columns]),
+            prior=None if rollout.prior is None else flat(rollout.prior),
         )
 
     def beside(self, recorded: "PracticeBatch") -> "PracticeBatch":
@@ -113,6 +116,7 @@ class Minibatch:
     bias: Tensor | None
     actions: Tensor
     columns: Tensor
+    prior: Tensor | None = None
 
 
 def epoch_plan(
@@ -155,4 +159,5 @@ def minibatches(
             bias=None if batch.bias is None else batch.bias.index_select(0, rows),
             actions=actions[start:end],
             columns=columns[:, start:end],
+            prior=None if batch.prior is None else batch.prior.index_select(0, rows),
         )

@@ -6,10 +6,12 @@ import numpy as np
 
 from journeyman.learning.batch import PracticeBatch
 from journeyman.learning.gae import Advantages, generalised_advantages
+from journeyman.learning.guides import Guide
 from journeyman.learning.practice import Practice
 from journeyman.learning.replay import Appraisal, RecordedPlay, Staleness, appraise
 from journeyman.learning.rollout import Rollout
 from journeyman.learning.telemetry import Learned
+from journeyman.policies.numpy_actor_critic import NumpyActorCritic
 from journeyman.settings.strategy import PPOSettings
 from journeyman.timing import Spans
 
@@ -62,6 +64,9 @@ def gather(
     settings: PPOSettings,
     rng: np.random.Generator,
     spans: Spans,
+    *,
+    guide: Guide | None = None,
+    prior: NumpyActorCritic | None = None,
 ) -> Gathered:
     """Plays a rollout where there are lanes, and appraises recorded play where there is such.
 
@@ -72,6 +77,8 @@ def gather(
         rng: source of the policy's choices.
         spans: told of the time spent: ``env``, ``act`` (all else of a rollout, the values
             included) and ``advantages``.
+        guide: see ``Collector.collect``; fresh play only.
+        prior: likewise.
 
     Raises:
         NotFiniteError: a feature, reward or log-probability is not finite.
@@ -80,7 +87,7 @@ def gather(
     rollout = None
     if practice.collector is not None:
         with spans.span("act"):
-            rollout = practice.collector.collect(rng)
+            rollout = practice.collector.collect(rng, guide=guide, prior=prior)
             spans.add("env", rollout.env_seconds)
     with spans.span("advantages"):
         appraisal = None if play is None else _appraised(practice, play, settings)

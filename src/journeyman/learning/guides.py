@@ -60,7 +60,7 @@ class Guide:
         return guided_L
 
 
-def require_episode_limit(limit: int | None, env_id: str, stage: str) -> int:
+def require_episode_limit(limit: int | None, env_id: str) -> int:
     """Returns the limit that a prefix is a share of.
 
     Raises:
@@ -68,7 +68,7 @@ def require_episode_limit(limit: int | None, env_id: str, stage: str) -> int:
     """
     if limit is None:
         raise UserError(
-            f"{stage}: guide prefix takes a share of an episode, but episodes of {env_id} have no "
-            "known length; set env.max_episode_steps, or use guide kind blend"
+            f"anneal.stages: guide kind=prefix takes a share of an episode, but episodes of {env_id} "
+            "have no known length; set env.max_episode_steps, or use kind=blend"
         )
     return limit

@@ -119,15 +119,20 @@ class ActorCritic(nn.Module):
         outputs: Tensor = self.actor(features, grid, self.policy_head)
         return outputs
 
-    def distribution(self, outputs: Tensor, bias: Tensor | None = None) -> ActionDistribution:
+    def distribution(
+        self, outputs: Tensor, bias: Tensor | None = None, *, log_std: Tensor | None = None
+    ) -> ActionDistribution:
         """Returns what outputs (B, N) mean.
 
         Args:
             outputs: of ``outputs`` or ``forward``.
             bias: (B, N) of ``mask_bias``, or None; a box action has no mask.
+            log_std: (D,) of another network whose outputs these are; None: this one's.
         """
         if self.log_std is not None:
-            return DiagonalGaussian(outputs, bounded_log_std(self.log_std))
+            return DiagonalGaussian(
+                outputs, bounded_log_std(self.log_std if log_std is None else log_std)
+            )
         if self.action_kind == "multi_discrete":
             return MultiCategorical.of(outputs, self.action_sizes, bias)
         return Categorical.of(outputs, bias)

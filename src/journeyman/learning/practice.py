@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from journeyman.checkpoint import Checkpoint
 from journeyman.env.protocol import LaneEnv, LaneSpec
 from journeyman.errors import UserError
+from journeyman.learning.collector import Collector
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import Normalizer
 from journeyman.learning.optimizers import FlatOptimizer, adam
 from journeyman.learning.policy import network_from_checkpoint, weights
-from journeyman.learning.rollout import Collector
 from journeyman.seeding import SeedPlan
 from journeyman.settings.strategy import PPOSettings
 
-PRACTICE_STREAMS = ("act", "minibatch", "demonstration_minibatch")
+PRACTICE_STREAMS = ("act", "minibatch", "demonstration_minibatch", "guide")
 """Generators that practice draws from; the others are left to their owners."""
 
 

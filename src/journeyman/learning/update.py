@@ -31,6 +31,7 @@ FIGURES = (
     "loss_entropy",
     "loss_total",
     "loss_bc",
+    "kl_to_prior",
     "entropy",
     "clip_fraction",
     "kl_divergence",
@@ -52,6 +53,7 @@ class Coefficients:
         clip: range of the probability ratio.
         entropy_coef: weight of the entropy bonus.
         bc_weight: weight of the demonstrations' loss.
+        kl_weight: weight of KL(prior, policy).
         critic_only: the policy's weights stay as they are.
     """
 
@@ -59,6 +61,7 @@ class Coefficients:
     clip: float
     entropy_coef: float
     bc_weight: float = 0.0
+    kl_weight: float = 0.0
     critic_only: bool = False
 
 
@@ -93,6 +96,7 @@ def optimise(
     minibatch_rng: np.random.Generator,
     demonstrations: DemonstrationTensors | None = None,
     demonstration_rng: np.random.Generator | None = None,
+    prior_log_std: Tensor | None = None,
 ) -> UpdateFigures:
     """Runs the epochs of one update over one rollout.
 
@@ -105,6 +109,7 @@ def optimise(
         minibatch_rng: draws a fresh permutation each epoch.
         demonstrations: needed where ``bc_weight`` is above 0.
         demonstration_rng: draws demonstrated rows, with replacement.
+        prior_log_std: (D,) deviations of the batch's prior, for box actions.
 
     Raises:
         NotFiniteError: a figure is not finite; the message names it, epoch and minibatch.
@@ -124,7 +129,9 @@ def optimise(
             shown = None
             if imitates:
                 shown = draw(demonstrations, settings.demonstration_batch_size, demonstration_rng)
-            rows.append(_step(network, optimizer, minibatch, shown, settings, coefficients))
+            rows.append(
+                _step(network, optimizer, minibatch, shown, settings, coefficients, prior_log_std)
+            )
         table = torch.stack(rows).cpu().numpy()
         _check_finite(table, epoch, batch.label, demonstrations if imitates else None)
         tables.append(table)
@@ -160,6 +167,7 @@ def _step(
     shown: DemonstrationTensors | None,
     settings: PPOSettings,
     coefficients: Coefficients,
+    prior_log_std: Tensor | None,
 ) -> Tensor:
     """One gradient step; returns ``FIGURES`` as a tensor (K,), so that nothing waits."""
     old_log_probs, old_values, raw_advantages, returns, *rest = minibatch.columns.unbind(0)
@@ -169,8 +177,9 @@ def _step(
     )
     critic_only = coefficients.critic_only
     outputs, values = network(minibatch.features, minibatch.grid, critic_only=critic_only)
+    policy = network.distribution(outputs, minibatch.bias)
     parts = ppo_loss(
-        network.distribution(outputs, minibatch.bias),
+        policy,
         values,
         actions=minibatch.actions,
         old_log_probs=old_log_probs,
@@ -186,19 +195,26 @@ def _step(
         ratio_truncation=None if settings.data_mode == "rollout" else settings.ratio_truncation,
     )
     total, imitation = parts.total, torch.zeros_like(parts.total)
+    kl_to_prior = imitation
+    if minibatch.prior is not None:
+        prior = network.distribution(minibatch.prior, minibatch.bias, log_std=prior_log_std)
+        kl_to_prior = prior.kl_divergence(policy).mean()
+        if not critic_only:
+            total = total + coefficients.kl_weight * kl_to_prior
     if shown is not None:
         shown_outputs = network.outputs(shown.features, shown.grid)
         imitated = network.distribution(shown_outputs, shown.bias)
         imitation = imitation_loss(imitated, shown.actions, shown.weights).loss
         total = total + coefficients.bc_weight * imitation
     norm = optimizer.descend(total, settings.max_grad_norm, policy=not critic_only)
-    return _figures(parts, total, imitation, advantages, norm)
+    return _figures(parts, total, imitation, kl_to_prior, advantages, norm)
 
 
 def _figures(
     parts: PPOParts,
     total: Tensor,
     imitation: Tensor,
+    kl_to_prior: Tensor,
     advantages: NormalisedAdvantages,
     norm: Tensor,
 ) -> Tensor:
@@ -209,6 +225,7 @@ def _figures(
         -parts.entropy,
         total,
         imitation,
+        kl_to_prior,
         parts.entropy,
         parts.surrogate.clip_fraction,
         parts.surrogate.kl,

@@ -149,11 +149,19 @@ class NumpyActorCritic:
         else:
             outputs, values = self._outputs(obs)[0], unknown(len(obs["features"]))
         mask = obs["action_mask"] if self.lane_spec.has_action_mask else None
-        log_std = self._weights.get("log_std")
         actions, log_probs = choose(
-            self.lane_spec, outputs, log_std, mask, rng, deterministic=deterministic
+            self.lane_spec, outputs, self.log_std, mask, rng, deterministic=deterministic
         )
         return PolicyStep(actions, log_probs, values)
+
+    @property
+    def log_std(self) -> Array | None:
+        """``log_std (D,)`` of box actions, unbounded; None otherwise."""
+        return self._weights.get("log_std")
+
+    def outputs(self, obs: Observation) -> Array:
+        """Returns what ``evaluate`` does without the values, at half the work."""
+        return self._outputs(obs)[0]
 
     def evaluate(self, obs: Observation) -> tuple[Array, Array]:
         """Returns the outputs (L, N) and values (L,), float32.

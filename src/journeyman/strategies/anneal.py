@@ -11,6 +11,7 @@ from typing import Literal
 
 from journeyman.checkpoint import Checkpoint, write_json
 from journeyman.context import MetricValue, TrainingContext
+from journeyman.policies.prior import with_prior
 from journeyman.results import (
     VERDICT_VALUE,
     AnnealStageResult,
@@ -231,6 +232,8 @@ def _move_on(
         ppo_loss = course.baseline.ppo_loss
         if isinstance(outcome.result, PPOTrainingResult):
             ppo_loss = outcome.result.loss_total_mean
+        if isinstance(outcome.result, BCTrainingResult):
+            trained = course.current = with_prior(trained)
         course.accepted = trained
         course.baseline = Baseline(evaluation=evaluation, ppo_loss=ppo_loss)
 

@@ -31,9 +31,13 @@ from journeyman.settings.schedule import value_at
 from journeyman.settings.strategy import PPOSettings
 from journeyman.strategies.base import StageOutcome
 from journeyman.strategies.ppo_emission import emit_update, shown
+from journeyman.strategies.ppo_guidance import Guidance, Leading
 from journeyman.strategies.ppo_recorded import recorded_play
 
 _LOG = logging.getLogger(__name__)
+
+UNLED = Leading()
+"""Practice by reward alone."""
 
 MAX_ROLLBACKS = 3
 """How often a stage with ``on_nan: rollback`` halves its step size before it gives up."""
@@ -46,6 +50,7 @@ def train_ppo(
     *,
     updates: int | None = None,
     bc_weight: Callable[[int], float] | None = None,
+    leading: Leading = UNLED,
     social_stage: str = "OFF",
     telemetry: Mapping[str, MetricValue] | None = None,
 ) -> StageOutcome:
@@ -61,6 +66,7 @@ def train_ppo(
         updates: length of the stage; None: ``settings.updates``.
         bc_weight: weight of the demonstrations' loss at each update of the stage, from 0 on;
             None: practice alone.
+        leading: prior and guide.
         social_stage: social rewards in force.
         telemetry: constants added to every update's metrics.
 
@@ -80,6 +86,7 @@ def train_ppo(
         settings=settings,
         count=settings.updates if updates is None else updates,
         bc_weight=bc_weight,
+        leading=leading,
         social_stage=social_stage,
         telemetry=telemetry or {},
         device=device,
@@ -106,6 +113,7 @@ class _Stage:
     settings: PPOSettings
     count: int
     bc_weight: Callable[[int], float] | None
+    leading: Leading
     social_stage: str
     telemetry: Mapping[str, MetricValue]
     device: torch.device
@@ -121,6 +129,7 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
     counters = {"ppo_epochs": 0, "replayed": 0, **stage.start.state["counters"]}
     practice = _resume(stage, env, good)
     demonstrations: DemonstrationTensors | None = None
+    guidance = Guidance.prepare(context, good, settings, stage.leading, env)
     ended_early: str | None = None
     while course.done < stage.count:
         context.should_stop()
@@ -129,7 +138,15 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
         if coefficients.bc_weight > 0.0 and demonstrations is None:
             demonstrations = _demonstrations(stage, practice)
         try:
-            gathered = gather(practice, stage.play, settings, seeds["act"], context.spans)
+            gathered = gather(
+                practice,
+                stage.play,
+                settings,
+                seeds["act"],
+                context.spans,
+                guide=guidance.guide_at(course.done, stage.count),
+                prior=guidance.prior,
+            )
             clock.collected()
             if ended_early := _too_stale(gathered, settings, course):
                 break
@@ -144,6 +161,7 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
                     minibatch_rng=seeds["minibatch"],
                     demonstrations=_as_the_policy_sees(demonstrations, practice),
                     demonstration_rng=seeds["demonstration_minibatch"],
+                    prior_log_std=guidance.prior_log_std(stage.device),
                 )
         except NotFiniteError as error:
             course = _rolled_back(error, settings, course, good)
@@ -156,6 +174,7 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
         counters["ppo_updates"] += 1
         counters["ppo_epochs"] += figures.epochs
         metrics = _metrics(stage, env, gathered, figures, coefficients)
+        metrics |= guidance.metrics(gathered.rollout, figures, coefficients.kl_weight)
         metrics |= {"epoch": counters["ppo_epochs"], "updates": counters["ppo_updates"]}
         metrics["steps"] = counters["env_steps"] + counters["replayed"]
         metrics |= clock.metrics(gathered.env_steps, figures)
@@ -213,6 +232,7 @@ def _coefficients(stage: _Stage, course: PracticeCourse) -> Coefficients:
         clip=value_at(settings.clip, index, count),
         entropy_coef=value_at(settings.entropy_coef, index, count),
         bc_weight=0.0 if stage.bc_weight is None else stage.bc_weight(index),
+        kl_weight=value_at(stage.leading.kl_weight, index, count),
         critic_only=index < settings.critic_warmup,
     )
 

@@ -23,6 +23,7 @@ from journeyman.strategies.base import (
 )
 from journeyman.strategies.bc import train_bc
 from journeyman.strategies.ppo import train_ppo
+from journeyman.strategies.ppo_guidance import Leading
 
 
 def untrained(context: TrainingContext) -> Checkpoint:
@@ -115,7 +116,7 @@ def _ppo_stage(
     assert settings is not None
     changes = {
         name: getattr(stage, name)
-        for name in ("critic_warmup", "learning_rate", "entropy_coef")
+        for name in ("critic_warmup", "learning_rate", "entropy_coef", "clip", "target_kl")
         if getattr(stage, name) is not None
     }
     return train_ppo(
@@ -124,6 +125,7 @@ def _ppo_stage(
         settings.model_copy(update=changes),
         updates=stage.epochs,
         bc_weight=_scheduled_weight(context, stage),
+        leading=Leading(kl_weight=stage.kl_weight, guide=stage.guide),
         social_stage=context.settings.social_reward.stage_at(stage.cycle),
         telemetry=telemetry,
     )

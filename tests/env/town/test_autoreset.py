@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from journeyman.env.town.vector_env import TownVectorEnv
+from journeyman.learning.collector import Collector
 from journeyman.learning.gae import generalised_advantages
 from journeyman.learning.normalization import Normalizer
 from journeyman.learning.policy import initial_checkpoint, network_from_checkpoint
-from journeyman.learning.rollout import Collector
 from journeyman.seeding import SeedPlan
 from journeyman.services.rollout import capture_rollout
 from support.training import SMALL
