@@ -154,7 +154,7 @@ def _demonstrator_fits(settings: Settings) -> None:
         if isinstance(dataset, RolloutDatasetSettings):
             wants += ["dataset.policy"] * (dataset.policy == "demonstrator")
         elif isinstance(dataset, ScriptedDatasetSettings) and env.demonstrator is None:
-            wants.append("dataset.kind=scripted")
+            wants.append("dataset=scripted")
     if wants:
         spec = lane_spec(env)
         other = "dataset=manifest" if wants[0].startswith("dataset") else "strategy.policy=random"

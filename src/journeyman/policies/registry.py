@@ -144,7 +144,10 @@ def fitting_checkpoint(path: str, spec: LaneSpec, *, key: str = "policy") -> Che
     Raises:
         UserError: if it is missing, damaged, holds no policy, or was made for other lanes.
     """
-    checkpoint = load_checkpoint(Path(path))
+    try:
+        checkpoint = load_checkpoint(Path(path))
+    except UserError as error:
+        raise UserError([f"{key} {problem}" for problem in error.problems]) from error
     if "spec" not in checkpoint.state:
         raise UserError(f"{key} {path}: the checkpoint holds no policy")
     problems = LaneSpec.from_json(checkpoint.state["spec"]).mismatches(spec)
