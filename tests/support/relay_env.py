@@ -126,6 +126,7 @@ class Relay(ParallelEnv):
         picture = np.zeros((5, 7, 3), np.uint8)
         picture[0, : len(self.agents)] = 255
         picture[1, 0] = self.time
+        picture[3, : self.time] = (0, 0, 255)
         picture[2, : len(self.numbers)] = [[n, n, n] for n in self.numbers.values()]
         return picture
 
