@@ -1,14 +1,18 @@
 """Gymnasium environments as lanes: ends, seeds, states, pictures, and every way of running them."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from journeyman.data.storage import load_trajectory
 from journeyman.env.build import event_names, lane_spec, make_env
 from journeyman.env.gymnasium import GymnasiumEnv, gymnasium_lane_spec
 from journeyman.errors import UserError
+from journeyman.policies.random import RandomPolicy
+from journeyman.services.rollout import capture_rollout, save_capture
 from journeyman.settings.external_env import GymnasiumSettings
 from support.gym_envs import env_id
 
@@ -320,6 +324,22 @@ def test_everything_that_can_be_flattened(make: Make) -> None:
         assert not terminated.any()
         assert info["final_obs"]["map"][0, 0, 0, 0] == 5
         assert obs["map"][0, 0, 0, 0] == 0
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_picture_may_be_all_there_is_to_see(make: Make, way: str, tmp_path: Path) -> None:
+    """It is played, captured, kept and read back like any other environment."""
+    env = make(env_id("Picture"), vectorization=way)
+    assert env.lane_spec.feature_names == ()
+    random = RandomPolicy(env.lane_spec)
+    capture = capture_rollout(env, random, ticks=9, seed=0, rng=np.random.default_rng(0))
+    assert capture.features.shape == (2, 9, 0)
+    manifest = save_capture(capture, tmp_path)
+    again = load_trajectory(manifest.with_name("rollout_sample_0001.npz"))
+    # The lane's steps, pictured: 0 at the beginning of each episode.
+    assert np.array_equal(again.map, capture.map[1])
+    assert again.features.shape == (9, 0)
+    assert again.map[1, 0, 0, 0] == 1
 
 
 def test_a_mask_in_the_info(make: Make) -> None:

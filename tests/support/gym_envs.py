@@ -91,6 +91,17 @@ class Painter(Counter):
         return np.full((4, 6, 3), [self.steps, 255 * self.drawn, 0], np.uint8)
 
 
+class Picture(Counter):
+    """Shows nothing but a picture of the steps made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = spaces.Box(0, 255, (5, 5, 3), np.uint8)
+
+    def _seen(self) -> np.ndarray:
+        return np.full((5, 5, 3), self.steps, np.uint8)
+
+
 class Motley(gymnasium.Env[Any, Any]):
     """Sees a Dict of everything that can be flattened, a picture and a mask.
 
@@ -287,6 +298,7 @@ _IDS = {
     "Counter": (Counter, None),
     "Unseeded": (Unseeded, None),
     "Painter": (Painter, None),
+    "Picture": (Picture, None),
     "Motley": (Motley, None),
     "Masked": (Masked, None),
     "Reach": (Reach, None),

@@ -65,7 +65,8 @@ def trajectory_problems(
 
 def _shape_problems(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
     features = arrays["features"]
-    if features.ndim != 2 or features.shape[0] == 0 or features.shape[1] == 0:
+    least = 0 if "map" in arrays else 1  # a picture may be all there is to see
+    if features.ndim != 2 or features.shape[0] == 0 or features.shape[1] < least:
         return [f"features: shape {features.shape}, expected (T, F) with T and F at least 1"]
     steps, width = features.shape
     allowed: dict[str, list[tuple[int, ...]]] = {
