@@ -113,4 +113,5 @@ def test_the_names_are_those_of_the_metrics_reference():
         for kind in ("loss", "queue", "intensity")
         for what in ("baseline", "flag")
     } <= names
-    assert len(names) == 15 + 4 + 27 + 17 + 4  # base, health, 1.1, 1.2 in and outside an anneal
+    # Base, health, 1.1, of recorded play, 1.2 in and outside an anneal.
+    assert len(names) == 15 + 4 + 27 + 2 + 17 + 4

@@ -19,11 +19,6 @@ END = "<!-- end of telemetry -->"
 
 NOT_EMITTED = frozenset(
     {
-        "baseline_sample_count",
-        "baseline_reward_mean",
-        "baseline_reward_sum",
-        "baseline_reward_sum_mean",
-        "baseline_log_prob_mean",
         "anneal_kl_weight",
         "anneal_guide_ratio",
         "kl_to_prior",
@@ -33,6 +28,12 @@ NOT_EMITTED = frozenset(
 
 FULLER = {
     "loss_entropy": "The policy's mean entropy with its sign turned, before its coefficient.",
+    "transitions": "Transitions this update learned from: of the rollout, of recorded play, or of "
+    "both; idle steps are none.",
+    "steps": "Environment steps of the whole run so far; where nobody plays (`data_mode: replay`), "
+    "recorded ones, counted again each update.",
+    "rollout_ticks": "Steps of each lane in the rollout; of the longest recorded trajectory where "
+    "nobody plays.",
     "adv_mean": "Mean advantage before normalisation (after it, where that is over the batch).",
     "adv_std": "Standard deviation of the advantages, likewise.",
     "epoch_duration_sec": "Seconds of the whole update: rollout and optimisation together.",
@@ -100,6 +101,8 @@ READING = {
     "baseline_reward_sum": "reward | -",
     "baseline_reward_sum_mean": "reward | -",
     "baseline_log_prob_mean": "nats | -",
+    "replay_kl": "nats | under `max_replay_kl`",
+    "replay_effective_sample_share": "share | near 1",
     "anneal_cycle": "- | -",
     "anneal_stage": "words | -",
     "anneal_dataset": "words | -",
