@@ -1,8 +1,6 @@
-"""Gymnasium environments as lanes: ends, seeds, states, pictures, and every way of running them."""
+"""Gymnasium environments as lanes: ends, seeds, spaces, wrappers, pictures."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,73 +11,13 @@ from journeyman.env.gymnasium import GymnasiumEnv, gymnasium_lane_spec
 from journeyman.errors import UserError
 from journeyman.policies.random import RandomPolicy
 from journeyman.services.rollout import capture_rollout, save_capture
-from journeyman.settings.external_env import GymnasiumSettings
 from support.gym_envs import env_id
-
-Make = Callable[..., GymnasiumEnv]
-
-
-def settings_of(id_: str, **changes: Any) -> GymnasiumSettings:
-    values: dict[str, Any] = {
-        "kind": "gymnasium",
-        "id": id_,
-        "kwargs": None,
-        "wrappers": (),
-        "vectorization": "sync",
-        "max_episode_steps": None,
-        "demonstrator": None,
-    }
-    return GymnasiumSettings.model_validate(values | changes)
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    made: list[GymnasiumEnv] = []
-
-    def build(id_: str, *, lanes: int = 2, **changes: Any) -> GymnasiumEnv:
-        made.append(GymnasiumEnv(settings_of(id_, **changes), num_worlds=lanes))
-        return made[-1]
-
-    yield build
-    for env in made:
-        env.close()
-
-
-def play(env: GymnasiumEnv, steps: int, *, seed: int = 0) -> list[dict[str, Any]]:
-    """Plays random actions; returns copies of all that each step hands over."""
-    rng = np.random.default_rng(seed)
-    shown = []
-    for _ in range(steps):
-        shape = (env.num_envs, *env.lane_spec.action_shape)
-        if env.lane_spec.action_kind == "box":
-            actions: Any = rng.normal(size=shape).astype(np.float32)
-        else:
-            actions = rng.integers(0, 2, shape)
-        obs, rewards, terminated, truncated, info = env.step(actions)
-        ended = info["_final_obs"]
-        shown.append(
-            {
-                **{name: array.copy() for name, array in obs.items()},
-                **{f"final.{k}": array[ended].copy() for k, array in info["final_obs"].items()},
-                "rewards": rewards.copy(),
-                "terminated": terminated.copy(),
-                "truncated": truncated.copy(),
-                "idle": info.get("idle", np.zeros(env.num_envs, np.bool_)).copy(),
-            }
-        )
-    return shown
-
-
-def same(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> bool:
-    return all(
-        a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-        for a, b in zip(left, right, strict=True)
-    )
+from support.gym_play import Make, play, same, settings_of
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-def test_a_lane_that_ends_begins_anew_in_the_same_step(make: Make, way: str) -> None:
-    env = make(env_id("Counter"), vectorization=way)
+def test_a_lane_that_ends_begins_anew_in_the_same_step(make_gymnasium: Make, way: str) -> None:
+    env = make_gymnasium(env_id("Counter"), vectorization=way)
     obs, _ = env.reset(seed=3)
     drawn = obs["features"][:, 1].copy()
     ended = np.zeros(2, np.int64)
@@ -107,8 +45,8 @@ def test_a_lane_that_ends_begins_anew_in_the_same_step(make: Make, way: str) -> 
     assert (ended >= 40 // 6).all()
 
 
-def test_what_step_hands_over_holds_until_the_second_next_step(make: Make) -> None:
-    env = make(env_id("Counter"))
+def test_what_step_hands_over_holds_until_the_second_next_step(make_gymnasium: Make) -> None:
+    env = make_gymnasium(env_id("Counter"))
     env.reset(seed=0)
     first = env.step(np.array([0, 0]))
     kept = first[0]["features"].copy(), first[1].copy()
@@ -118,19 +56,22 @@ def test_what_step_hands_over_holds_until_the_second_next_step(make: Make) -> No
 
 
 @pytest.mark.parametrize("id_", ["CartPole-v1", "Acrobot-v1", "Pendulum-v1"])
-def test_sync_and_async_play_the_same(make: Make, id_: str) -> None:
+def test_sync_and_async_play_the_same(make_gymnasium: Make, id_: str) -> None:
     shown = []
     for way in ("sync", "async"):
-        env = make(id_, vectorization=way, max_episode_steps=12)
+        env = make_gymnasium(id_, vectorization=way, max_episode_steps=12)
         env.reset(seed=8)
         shown.append(play(env, 40))
     assert same(*shown)
     assert sum(step["truncated"].sum() for step in shown[0]) >= 2
 
 
-def test_a_world_depends_on_its_seed_alone(make: Make) -> None:
+def test_a_world_depends_on_its_seed_alone(make_gymnasium: Make) -> None:
     """From an int: on it and the world's number; from a list: on the world's own."""
-    few, many = make(env_id("Counter"), lanes=2), make(env_id("Counter"), lanes=5)
+    few, many = (
+        make_gymnasium(env_id("Counter"), lanes=2),
+        make_gymnasium(env_id("Counter"), lanes=5),
+    )
     for seeds in (4, [7, 9]):
         few.reset(seed=seeds)
         many.reset(seed=seeds if isinstance(seeds, int) else [*seeds, 1, 2, 3])
@@ -144,8 +85,8 @@ def test_a_world_depends_on_its_seed_alone(make: Make) -> None:
     assert not np.array_equal(seen[0], seen[1])
 
 
-def test_reset_without_a_seed_goes_on(make: Make) -> None:
-    env = make(env_id("Counter"))
+def test_reset_without_a_seed_goes_on(make_gymnasium: Make) -> None:
+    env = make_gymnasium(env_id("Counter"))
     with pytest.raises(ValueError, match="first reset needs a seed"):
         env.reset()
     began = [env.reset(seed=1)[0]["features"][:, 1].copy()]
@@ -157,154 +98,9 @@ def test_reset_without_a_seed_goes_on(make: Make) -> None:
         env.reset(seed=[1, 2, 3])
 
 
-WAYS = [
-    ("CartPole-v1", "sync"),
-    ("CartPole-v1", "async"),
-    ("CartPole-v1", "vector_entry_point"),
-    ("Acrobot-v1", "auto"),
-    ("Pendulum-v1", "sync"),
-    ("MountainCarContinuous-v0", "async"),
-    ("FrozenLake-v1", "sync"),
-    (env_id("Counter"), "async"),
-    (env_id("NextStep"), "vector_entry_point"),
-    (env_id("SameStep"), "vector_entry_point"),
-    (env_id("Disabled"), "vector_entry_point"),
-]
-
-
-@pytest.mark.parametrize(("id_", "way"), WAYS)
-def test_a_restored_state_goes_on_bit_for_bit(make: Make, id_: str, way: str) -> None:
-    env = make(id_, lanes=3, vectorization=way)
-    env.reset(seed=5)
-    play(env, 70)  # more rows than the log begins with
-    saved = {name: array.copy() for name, array in env.state().items()}
-    seen = {k: v.copy() for k, v in env.step(_zeros(env))[0].items()}
-    expected = play(env, 30, seed=1)
-
-    other = make(id_, lanes=3, vectorization=way)
-    for one in (env, other):  # back to an earlier moment, and in a new process's place
-        one.restore(saved)
-        assert {name: array.tolist() for name, array in one.state().items()} == {
-            name: array.tolist() for name, array in saved.items()
-        }
-        now = one.step(_zeros(one))[0]
-        assert all(np.array_equal(now[name], seen[name]) for name in seen)
-        assert same(play(one, 30, seed=1), expected)
-
-
-def _zeros(env: GymnasiumEnv) -> np.ndarray:
-    return np.zeros((env.num_envs, *env.lane_spec.action_shape), env.lane_spec.action_dtype)
-
-
-def test_restore_shows_what_was_seen(make: Make) -> None:
-    env = make(env_id("Motley"))
-    env.reset(seed=0)
-    obs = env.step(np.array([0, 2]))[0]
-    kept = {name: array.copy() for name, array in obs.items()}
-    state = env.state()
-    env.step(np.array([1, 1]))
-    again = env.restore(state)
-    assert kept.keys() == again.keys() == {"features", "map", "action_mask"}
-    assert all(np.array_equal(kept[name], again[name]) for name in kept)
-
-
-@pytest.mark.parametrize("way", ["sync", "async"])
-def test_an_environment_that_no_seed_reaches_is_not_resumed(make: Make, way: str) -> None:
-    env = make(env_id("Unseeded"), vectorization=way)
-    env.reset(seed=0)
-    play(env, 2)
-    with pytest.raises(UserError, match=r"not deterministic given its seed.*Unseeded-v0: lane 0"):
-        env.restore(env.state())
-
-
-def test_an_episode_that_ends_elsewhere_is_not_resumed(make: Make) -> None:
-    short, long = (make(env_id("Reach"), max_episode_steps=limit) for limit in (3, 9))
-    long.reset(seed=0)
-    play(long, 5)
-    with pytest.raises(UserError, match="step 3 of its episode 0: the episode ends here"):
-        short.restore(long.state())
-
-
-def test_own_vectorised_code_with_next_step_autoreset_has_idle_steps(make: Make) -> None:
-    env = make(env_id("NextStep"), vectorization="vector_entry_point")
-    env.reset(seed=0)
-    shown = play(env, 8)
-    # Episodes last 3 steps; the fourth begins the next: E is the end, i the idle step.
-    assert [bool(step["terminated"].all()) for step in shown] == [t == "E" for t in "..Ei..Ei"]
-    assert [bool(step["idle"].all()) for step in shown] == [t == "i" for t in "..Ei..Ei"]
-    assert (shown[3]["rewards"] == 0).all()
-    assert (shown[2]["final.features"][:, 0] == 3).all()
-    assert (shown[3]["features"][:, 0] == 0).all()
-
-
-@pytest.mark.parametrize("name", ["SameStep", "Disabled"])
-def test_own_vectorised_code_without_idle_steps(make: Make, name: str) -> None:
-    env = make(env_id(name), vectorization="vector_entry_point")
-    env.reset(seed=0)
-    shown = play(env, 7)
-    assert [bool(step["terminated"].all()) for step in shown] == [t == "E" for t in "..E..E."]
-    assert not any(step["idle"].any() for step in shown)
-    assert (shown[2]["final.features"][:, 0] == 3).all()
-    assert (shown[2]["features"][:, 0] == 0).all()
-
-
-def test_cart_poles_own_code_plays_as_single_ones_do(make: Make) -> None:
-    """From the same start, given the same actions, up to the first end."""
-    native = make("CartPole-v1", lanes=4, vectorization="vector_entry_point")
-    single = make("CartPole-v1", lanes=4)
-    single.reset(seed=2)
-    native.reset(seed=2)
-    assert native.state()["native"]
-    starts = [lane.env.unwrapped.state for lane in single._seeded.crew._lanes]  # type: ignore[union-attr]
-    native._native._env.state = np.array(starts).T  # type: ignore[union-attr]
-    for step in range(60):
-        actions = np.full(4, step % 2)
-        a, b = single.step(actions), native.step(actions)
-        assert np.array_equal(a[2], b[2])
-        if a[2].any():
-            ends = [one[4]["final_obs"]["features"][a[2]] for one in (a, b)]
-            assert np.allclose(*ends, atol=1e-5)
-            return
-        assert np.allclose(a[0]["features"], b[0]["features"], atol=1e-5)
-    pytest.fail("no pole fell")
-
-
-def test_own_vectorised_code_plays_where_one_seed_is_given(make: Make) -> None:
-    """Worlds with a seed each are single environments, so that each depends on its own alone."""
-    env, single = make("CartPole-v1", vectorization="auto"), make("CartPole-v1")
-    env.reset(seed=1)
-    assert env.state()["native"]
-    env.reset(seed=[4, 5])
-    assert not env.state()["native"]
-    single.reset(seed=[4, 5])
-    assert same(play(env, 40), play(single, 40))
-    native = make("CartPole-v1", vectorization="auto")
-    native.reset(seed=1)
-    with pytest.raises(UserError, match="saved under vector_entry_point"):
-        single.restore(native.state())
-
-
-@pytest.mark.parametrize(
-    ("id_", "changes", "reason"),
-    [
-        ("Acrobot-v1", {}, "registered without a vector_entry_point"),
-        ("CartPole-v1", {"wrappers": ["TimeAwareObservation"]}, "single environments only"),
-        (env_id("Secretive"), {}, "its state cannot be saved: secrets is list"),
-    ],
-)
-def test_own_vectorised_code_that_cannot_serve(
-    make: Make, id_: str, changes: dict[str, Any], reason: str
-) -> None:
-    with pytest.raises(UserError, match=reason):
-        make(id_, vectorization="vector_entry_point", **changes)
-    env = make(id_, vectorization="auto", **changes)
-    env.reset(seed=0)
-    assert not env.state()["native"]
-
-
-def test_everything_that_can_be_flattened(make: Make) -> None:
+def test_everything_that_can_be_flattened(make_gymnasium: Make) -> None:
     for way in ("sync", "async"):
-        env = make(env_id("Motley"), vectorization=way)
+        env = make_gymnasium(env_id("Motley"), vectorization=way)
         spec = env.lane_spec
         assert spec.feature_names == (
             *("bits.0", "bits.1", "hand.0=0", "hand.0=1", "hand.1=0", "hand.1=1", "hand.1=2"),
@@ -327,9 +123,11 @@ def test_everything_that_can_be_flattened(make: Make) -> None:
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-def test_a_picture_may_be_all_there_is_to_see(make: Make, way: str, tmp_path: Path) -> None:
+def test_a_picture_may_be_all_there_is_to_see(
+    make_gymnasium: Make, way: str, tmp_path: Path
+) -> None:
     """It is played, captured, kept and read back like any other environment."""
-    env = make(env_id("Picture"), vectorization=way)
+    env = make_gymnasium(env_id("Picture"), vectorization=way)
     assert env.lane_spec.feature_names == ()
     random = RandomPolicy(env.lane_spec)
     capture = capture_rollout(env, random, ticks=9, seed=0, rng=np.random.default_rng(0))
@@ -342,9 +140,9 @@ def test_a_picture_may_be_all_there_is_to_see(make: Make, way: str, tmp_path: Pa
     assert again.map[1, 0, 0, 0] == 1
 
 
-def test_a_mask_in_the_info(make: Make) -> None:
+def test_a_mask_in_the_info(make_gymnasium: Make) -> None:
     for way in ("sync", "async"):
-        env = make(env_id("Masked"), vectorization=way, max_episode_steps=4)
+        env = make_gymnasium(env_id("Masked"), vectorization=way, max_episode_steps=4)
         assert (env.lane_spec.action_kind, env.lane_spec.action_sizes) == ("multi_discrete", (2, 3))
         obs, _ = env.reset(seed=0)
         assert obs["action_mask"].tolist() == [[True, False, False, True, False]] * 2
@@ -353,29 +151,29 @@ def test_a_mask_in_the_info(make: Make) -> None:
         assert truncated.all()
 
 
-def test_box_actions_are_clipped_and_arrive_in_their_own_shape(make: Make) -> None:
-    env = make(env_id("Reach"))
+def test_box_actions_are_clipped_and_arrive_in_their_own_shape(make_gymnasium: Make) -> None:
+    env = make_gymnasium(env_id("Reach"))
     assert env.lane_spec.feature_names == ("obs_0_0", "obs_1_0")
     env.reset(seed=0)
     seen = env.step(np.array([[9.0, 9.0], [-9.0, -9.0]], np.float32))[0]["features"]
     assert seen.tolist() == [[0.5, 9.0], [-1.0, -9.0]]
 
 
-def test_frame_limit_truncates(make: Make) -> None:
-    env = make(env_id("Counter"), max_episode_steps=2)
+def test_frame_limit_truncates(make_gymnasium: Make) -> None:
+    env = make_gymnasium(env_id("Counter"), max_episode_steps=2)
     env.reset(seed=0)
     _, _, terminated, truncated, _ = env.step(np.array([0, 0]))
     assert not truncated.any()
     _, _, terminated, truncated, _ = env.step(np.array([0, 0]))
     assert truncated.all()
     assert not terminated.any()
-    native = make("CartPole-v1", vectorization="vector_entry_point", max_episode_steps=2)
+    native = make_gymnasium("CartPole-v1", vectorization="vector_entry_point", max_episode_steps=2)
     native.reset(seed=0)
     assert [bool(step["truncated"].all()) for step in play(native, 3)] == [False, True, False]
 
 
-def test_wrappers_and_arguments_by_name(make: Make) -> None:
-    env = make(
+def test_wrappers_and_arguments_by_name(make_gymnasium: Make) -> None:
+    env = make_gymnasium(
         env_id("Counter"),
         kwargs={"trouble": "array reward", "when": 2},
         wrappers=[
@@ -392,16 +190,16 @@ def test_wrappers_and_arguments_by_name(make: Make) -> None:
     assert obs["features"][:, [0, 2]].tolist() == [[1, 2], [1, 2]]
 
 
-def test_lists_in_the_arguments_of_wrappers_are_tuples(make: Make) -> None:
+def test_lists_in_the_arguments_of_wrappers_are_tuples(make_gymnasium: Make) -> None:
     wrapper = {"name": "ReshapeObservation", "kwargs": {"shape": [2, 2]}}
-    env = make("CartPole-v1", wrappers=[wrapper])
+    env = make_gymnasium("CartPole-v1", wrappers=[wrapper])
     assert env.lane_spec.feature_names == ("obs_0_0", "obs_0_1", "obs_1_0", "obs_1_1")
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-def test_pictures_come_from_a_twin(make: Make, way: str) -> None:
+def test_pictures_come_from_a_twin(make_gymnasium: Make, way: str) -> None:
     """Of the world's episode as it is now, whenever it is asked, in any order."""
-    env = make(env_id("Painter"), vectorization=way)
+    env = make_gymnasium(env_id("Painter"), vectorization=way)
     obs, _ = env.reset(seed=[1, 2])
     for step in range(20):
         for world in (0, 1, 1) if step % 3 == 0 else (step % 2,):
@@ -414,12 +212,12 @@ def test_pictures_come_from_a_twin(make: Make, way: str) -> None:
     assert env.render_world(0)[0, 0, 0] == seen[0]
 
 
-def test_what_draws_no_pictures_says_so(make: Make) -> None:
-    env = make(env_id("Counter"))
+def test_what_draws_no_pictures_says_so(make_gymnasium: Make) -> None:
+    env = make_gymnasium(env_id("Counter"))
     env.reset(seed=0)
     with pytest.raises(UserError, match="draws no pictures"):
         env.render_world(0)
-    torn = make(env_id("Painter"), kwargs={"canvas": False})
+    torn = make_gymnasium(env_id("Painter"), kwargs={"canvas": False})
     torn.reset(seed=0)
     with pytest.raises(UserError, match=r"render\(\) failed \(RuntimeError: no canvas"):
         torn.render_world(0)

@@ -11,21 +11,8 @@ import pytest
 from journeyman.env.gymnasium import GymnasiumEnv, gymnasium_lane_spec
 from journeyman.env.wrappers import register_wrapper, wrapper_names
 from journeyman.errors import TrainingError, UserError
-from journeyman.settings.external_env import GymnasiumSettings
 from support.gym_envs import env_id
-
-
-def settings_of(id_: str, **changes: Any) -> GymnasiumSettings:
-    values: dict[str, Any] = {
-        "kind": "gymnasium",
-        "id": id_,
-        "kwargs": None,
-        "wrappers": (),
-        "vectorization": "sync",
-        "max_episode_steps": None,
-        "demonstrator": None,
-    }
-    return GymnasiumSettings.model_validate(values | changes)
+from support.gym_play import settings_of
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
