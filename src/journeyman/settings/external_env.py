@@ -45,7 +45,8 @@ class GymnasiumSettings(Section):
     max_episode_steps: int | None = Field(ge=1, le=1_000_000_000)
     """Steps after which an episode is truncated; null: as registered."""
     demonstrator: str | None = Field(min_length=1)
-    """Name of a registered demonstrator, or path of a checkpoint; null: there is none."""
+    """Name of a registered demonstrator, path of a checkpoint, or of a manifest that is imitated in
+    its place; null: there is none."""
 
 
 class PettingZooSettings(Section):
@@ -62,4 +63,5 @@ class PettingZooSettings(Section):
     """Build each world anew for each episode: slower, and right for whatever an environment
     carries over from one episode to the next, which would make runs impossible to resume."""
     demonstrator: str | None = Field(min_length=1)
-    """Name of a registered demonstrator, or path of a checkpoint; null: there is none."""
+    """Name of a registered demonstrator, path of a checkpoint, or of a manifest that is imitated in
+    its place; null: there is none."""

@@ -14,7 +14,7 @@ class PromotionOffSettings(Section):
 
 
 class PromotionGateSettings(Section):
-    """Paired A/B evaluations against the champion, or the demonstrator where there is none."""
+    """Paired A/B evaluations against the champion, without one the demonstrator, or else chance."""
 
     kind: Literal["gate"]
     required_passes: int = Field(ge=1, le=10)
@@ -30,7 +30,8 @@ class PromotionGateSettings(Section):
     null: what the environment itself calls harmful; a map replaces that, an empty one by
     nothing."""
     champion: str | None
-    """Checkpoint of the reigning champion; null: the demonstrator is the bar."""
+    """Checkpoint of the reigning champion; null: the demonstrator is the bar, or chance where
+    there is none."""
 
 
 PromotionSettings = Annotated[
