@@ -11,8 +11,10 @@ from journeyman.learning.policy import (
     policy_from_checkpoint,
 )
 from journeyman.policies.numpy_actor_critic import Whitening
+from journeyman.settings.anneal import GuideSettings
 from journeyman.settings.schedule import Ramp
 from journeyman.strategies.ppo import train_ppo
+from journeyman.strategies.ppo_guidance import Leading
 from journeyman.tracking.telemetry import PPOUpdateMetrics
 from support.idle_envs import NextStepEnv
 from support.signal_env import SignalEnv
@@ -36,6 +38,19 @@ def test_idle_steps_are_no_steps_of_the_environment(tmp_path):
     # An answer is paid 1: the mean over steps that were some, not over those of the reset too.
     terms = [m["answer"] for m in context.emissions.of("reward")]
     assert 0.0 < terms[0] < 0.7
+
+
+def test_a_guide_that_always_acts_acted_on_every_step_that_was_one(tmp_path):
+    context = Surroundings(tmp_path, env=lambda worlds: NextStepEnv(num_worlds=worlds, length=3))
+    always = GuideSettings(kind="blend", ratio=1.0)
+    start = untrained(context)
+    outcome = train_ppo(context, start, ppo_settings(updates=1), leading=Leading(guide=always))
+    (metrics,) = context.emissions.of("ppo")
+    assert (metrics["anneal_guide_ratio"], metrics["transitions"]) == (1.0, 48)
+    # Nothing of it is the policy's own: only the value function has learned.
+    before, after = start.part("policy"), outcome.checkpoint.part("policy")
+    changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    assert changed == {n for n in before if n.startswith(("critic.", "value_head."))}
 
 
 def test_what_idle_lanes_hold_changes_nothing(tmp_path):

@@ -107,6 +107,9 @@ class Guidance:
             metrics["anneal_kl_weight"] = kl_weight
             metrics["kl_to_prior"] = float(figures.column("kl_to_prior").mean())
         if self.player is not None and rollout is not None:
-            acted = 0 if rollout.guided is None else int(rollout.guided.sum())
+            acted = 0
+            if rollout.guided is not None:
+                steps = True if rollout.idle is None else ~rollout.idle
+                acted = int((rollout.guided & steps).sum())
             metrics["anneal_guide_ratio"] = acted / rollout.transitions
         return metrics
