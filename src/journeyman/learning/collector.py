@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from journeyman.env.protocol import LaneEnv, StepInfo
@@ -16,12 +15,11 @@ from journeyman.errors import NotFiniteError, TrainingError, UserError
 from journeyman.learning.guides import Guide
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import Normalizer, RunningMoments
+from journeyman.learning.policy import acting_player
 from journeyman.learning.rollout import WATCHED_FEATURES, Rollout
-from journeyman.learning.tensors import as_tensor
 from journeyman.learning.valuation import state_values
-from journeyman.policies.actions import choose
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
-from journeyman.policies.protocol import Observation
+from journeyman.policies.protocol import Observation, Policy
 
 
 @dataclass
@@ -113,9 +111,10 @@ class Collector:
         env = self._env
         tally = _Tally(np.zeros(len(env.event_names)), np.zeros(len(env.reward_term_names)))
         cuts: list[tuple[int, NDArray[np.intp], NDArray[Any], NDArray[Any] | None]] = []
+        player = acting_player(self._network, env.lane_spec)
         for t in range(self._ticks):
             self._observe(t, learn=True)
-            self._act(t, rng)
+            self._act(t, player, rng)
             if guide is not None:
                 acts = self._actions[t]
                 self._guided[t] = guide.take_over(self._obs, self.episode_length, acts)
@@ -237,20 +236,15 @@ class Collector:
             self.normalizer.features.relearn(known, features[~idle])
         return idle
 
-    def _act(self, t: int, rng: np.random.Generator) -> None:
-        device = self._network.device
-        grid = None if self._grid is None else as_tensor(self._grid[t], device)
-        with torch.inference_mode():
-            outputs = self._network.outputs(as_tensor(self._features[t], device), grid)
-        mask = None if self._mask is None else self._mask[t]
-        self._actions[t], self._log_probs[t] = choose(
-            self._env.lane_spec,
-            outputs.cpu().numpy(),
-            self._network.log_std_array(),
-            mask,
-            rng,
-            deterministic=False,
-        )
+    def _act(self, t: int, player: Policy, rng: np.random.Generator) -> None:
+        seen = {"features": self._features[t]}
+        if self._grid is not None:
+            seen["map"] = self._grid[t]
+        if self._mask is not None:
+            seen["action_mask"] = self._mask[t]
+        with np.errstate(all="ignore"):  # what is not finite is found and named at the end
+            step = player.act(seen, rng)
+        self._actions[t], self._log_probs[t] = step.actions, step.log_probs
 
     def _count(
         self,
