@@ -3,11 +3,11 @@
     python benchmarks/town.py [--quick] [--json benchmarks/results/town.json]
     python -m journeyman.env.town_reference
 
-Plays the scripted demonstrator's intents, decided outside the clock, hybrid observations
-included. Each size runs several times in turn with the others; the best run counts, since other
-work on the machine only slows. "Observing" is what looking at all worlds once takes of a step.
-The last line is the figure for 64 worlds of 8 agents on all threads. The second command brings
-the figures into docs/town.md.
+Plays the scripted demonstrator's intents, decided outside the clock, in two towns of each size: one
+hands over hybrid observations, the other ticks alike and looks at nothing. Each size runs several
+times in turn with the others; the best run counts, since other work on the machine only slows.
+The last lines are the figures for 64 worlds of 8 agents. The second command brings all into
+docs/town.md.
 """
 
 import argparse
@@ -27,51 +27,56 @@ import numba
 import numpy as np
 import yaml
 
-from journeyman.env.town.tick import OBSERVE
+from journeyman.env.town.tick import BLIND, OBSERVE, TICK, Outputs
 from journeyman.env.town.vector_env import TownVectorEnv
 from journeyman.settings.env import TownSettings
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "env" / "town.yaml"
 SIZES = ((1, 2), (16, 8), (64, 8), (256, 8), (16, 64), (1, 512))
 HEADLINE = (64, 8)
+THREADS = tuple(sorted({1, min(2, numba.config.NUMBA_NUM_THREADS)}))
 FIRST_USE = """
 import time
 start = time.perf_counter()
 import benchmark_town
-env = benchmark_town.town(1, 2)
-benchmark_town.ticks_of(env, 2)
-print(time.perf_counter() - start)
+imported = time.perf_counter()
+benchmark_town.town(64, 8).step(benchmark_town.np.zeros(512, int))
+print(imported - start, time.perf_counter() - imported)
 """
 
 
-def town(worlds: int, agents: int) -> TownVectorEnv:
+class BlindTown(TownVectorEnv):
+    """A town that ticks and looks at nothing, except at what lanes that end saw last."""
+
+    def _run(self, mode: int, actions_L: Any) -> Outputs:
+        return super()._run(BLIND if mode == TICK else mode, actions_L)
+
+
+def town(worlds: int, agents: int, kind: type[TownVectorEnv] = TownVectorEnv) -> TownVectorEnv:
     """Returns a neighbourhood of the size; objects and ground grow with its agents."""
     raw = yaml.safe_load(CONF.read_text())
     raw |= {"agents": agents, "grid": 24 if agents <= 8 else 64, "episode_ticks": 10_000}
     count = min(32, max(2, agents // 4))
     raw["objects"] = dict.fromkeys(raw["objects"], count)
-    env = TownVectorEnv(TownSettings.model_validate(raw), num_worlds=worlds)
+    env = kind(TownSettings.model_validate(raw), num_worlds=worlds)
     env.reset(seed=0)
     return env
 
 
-def ticks_of(env: TownVectorEnv, ticks: int) -> tuple[float, float]:
-    """Plays; returns seconds spent in ``step``, and in looking at the same worlds again."""
+def ticks_of(env: TownVectorEnv, ticks: int) -> float:
+    """Plays; returns the seconds a tick spent in ``step``."""
     player, rng = env.demonstrator(), np.random.default_rng(0)
-    stepping, looking = 0.0, 0.0
+    stepping = 0.0
     for _ in range(ticks):
         actions = player.act({}, rng).actions
         start = time.perf_counter()
         env.step(actions)
-        between = time.perf_counter()
-        env._run(OBSERVE, actions)
-        end = time.perf_counter()
-        stepping, looking = stepping + between - start, looking + end - between
-    return stepping, looking
+        stepping += time.perf_counter() - start
+    return stepping / ticks
 
 
-def first_use(cache: str) -> float:
-    """Returns the seconds a fresh process needs to import, build and step a town."""
+def first_use(cache: str) -> tuple[float, float]:
+    """Returns the seconds a fresh process needs to import, and then to build and step a town."""
     link = Path(cache) / "benchmark_town.py"
     if not link.exists():
         link.symlink_to(Path(__file__).resolve())
@@ -80,7 +85,8 @@ def first_use(cache: str) -> float:
     done = subprocess.run(
         [sys.executable, "-c", FIRST_USE], env=env, capture_output=True, text=True, check=True
     )
-    return float(done.stdout)
+    importing, using = map(float, done.stdout.split())
+    return importing, using
 
 
 def bytes_per_lane(env: TownVectorEnv) -> tuple[float, float]:
@@ -97,7 +103,7 @@ def rule_shares(seconds: float) -> dict[str, float]:
     a whole tick takes beyond their sum is shown as such. A rule that runs often on the same
     worlds may find less to do than in play, so that shares are estimates.
     """
-    from journeyman.env.town.constants import Constants
+    from journeyman.env.town.constants import constants_of
     from journeyman.env.town.rules.affordances import decay_needs, progress_uses, restock
     from journeyman.env.town.rules.company import hold_chats, share_meals
     from journeyman.env.town.rules.employment import run_shifts
@@ -129,7 +135,7 @@ def rule_shares(seconds: float) -> dict[str, float]:
             for w in range(state.worlds.shape[0]):
                 rows = slice(w * state.agents.shape[1], (w + 1) * state.agents.shape[1])
                 world = world_of(state, books.ledger[rows], books.events[rows], w)
-                rule(world, Constants(tables.numbers[0], tables.affordances), acts[rows])
+                rule(world, constants_of(tables), acts[rows])
 
         run = compiled(over_worlds)
         return lambda: run(env.town, env.tables, actions, out)
@@ -159,32 +165,36 @@ def fastest(call: Callable[[], Any], seconds: float) -> float:
 
 def measured_sizes(repetitions: int, lane_ticks: int) -> list[dict[str, Any]]:
     """Returns a row for each size and number of threads."""
-    towns = {size: town(*size) for size in SIZES}
-    threads_of = sorted({1, numba.config.NUMBA_NUM_THREADS})
-    best: dict[tuple[int, int, int], tuple[float, float]] = {}
+    kinds = (TownVectorEnv, BlindTown)
+    towns = {(*size, kind): town(*size, kind) for size in SIZES for kind in kinds}
+    best: dict[tuple[int, int, int, type], float] = {}
     for _ in range(repetitions):
-        for size, env in towns.items():
+        for (worlds, agents, kind), env in towns.items():
             ticks = max(20, min(400, lane_ticks // env.num_envs))
-            for threads in threads_of:
+            for threads in THREADS:
                 numba.set_num_threads(threads)
-                stepping, looking = (spent / ticks for spent in ticks_of(env, ticks))
-                before = best.get((*size, threads), (float("inf"),) * 2)
-                best[*size, threads] = min(before[0], stepping), min(before[1], looking)
+                key = worlds, agents, threads, kind
+                best[key] = min(best.get(key, float("inf")), ticks_of(env, ticks))
     rows = []
-    for (worlds, agents, threads), (stepping, looking) in best.items():
-        state, outputs = bytes_per_lane(towns[worlds, agents])
+    for worlds, agents, threads in sorted({key[:3] for key in best}, key=_in_order):
+        seeing, blind = (best[worlds, agents, threads, kind] for kind in kinds)
+        state, outputs = bytes_per_lane(towns[worlds, agents, TownVectorEnv])
         rows.append(
             {
                 "worlds": worlds,
                 "agents": agents,
                 "threads": threads,
-                "agent_steps_per_s": round(worlds * agents / stepping),
-                "observing_share": round(min(1.0, looking / stepping), 4),
+                "agent_steps_per_s": round(worlds * agents / seeing),
+                "blind_agent_steps_per_s": round(worlds * agents / blind),
                 "state_bytes_per_lane": round(state),
                 "output_bytes_per_lane": round(outputs),
             }
         )
     return rows
+
+
+def _in_order(key: tuple[int, int, int]) -> tuple[int, int]:
+    return SIZES.index(key[:2]), key[2]
 
 
 def main() -> None:
@@ -202,17 +212,26 @@ def main() -> None:
     measured: dict[str, Any] = {"machine": machine}
     if not options.quick:
         with tempfile.TemporaryDirectory() as cache:
-            measured["compile_s"] = round(first_use(cache), 2)
-            measured["load_s"] = round(first_use(cache), 2)
-        print(f"first use: {measured['compile_s']} s compiling, {measured['load_s']} s loading")
+            _, compiling = first_use(cache)
+            importing, loading = first_use(cache)
+        measured |= {"compile_s": compiling, "import_s": importing, "load_s": loading}
+        print(
+            f"first use: {compiling:.1f} s compiling; from then on {loading:.2f} s loading what "
+            f"was compiled, after {importing:.2f} s of imports"
+        )
     measured["sizes"] = measured_sizes(repetitions, lane_ticks)
-    print(f"{'worlds x agents':>16} {'threads':>8} {'agent-steps/s':>14} {'observing':>15}")
+    print(f"{'worlds x agents':>16} {'threads':>8} {'agent-steps/s':>14} {'unobserved':>14}")
     for row in measured["sizes"]:
         size = f"{row['worlds']} x {row['agents']}"
         print(
             f"{size:>16} {row['threads']:>8} {row['agent_steps_per_s']:>14,} "
-            f"{100 * row['observing_share']:>13.0f} %"
+            f"{row['blind_agent_steps_per_s']:>14,}"
         )
+    row = next(row for row in measured["sizes"] if (row["worlds"], row["agents"]) == HEADLINE)
+    print(
+        f"bytes a lane at {HEADLINE[0]} x {HEADLINE[1]}: {row['state_bytes_per_lane']} of state, "
+        f"{row['output_bytes_per_lane']} of outputs"
+    )
     if not options.quick:
         numba.set_num_threads(1)
         measured["shares"] = {name: round(x, 4) for name, x in rule_shares(6.0).items()}

@@ -70,13 +70,13 @@ def _cache_folder() -> str | None:
 _SERIAL_BELOW_LANES = 256
 
 
-def worth_threads(lanes: int) -> bool:
+def worth_threads(worlds: int, lanes: int) -> bool:
     """Says whether to use the parallel kernels: starting threads must save more than it takes.
 
     The number of threads is numba's (``numba.set_num_threads``). Whether or not it changes
     under way, the results do not.
     """
-    return lanes >= _SERIAL_BELOW_LANES and numba.get_num_threads() > 1
+    return worlds > 1 and lanes >= _SERIAL_BELOW_LANES and numba.get_num_threads() > 1
 
 
 CACHE_FOLDER = _cache_folder()

@@ -217,8 +217,8 @@ class ScriptedTownsfolk:
             rng: unused: the demonstrator is deterministic.
             deterministic: makes no difference.
         """
-        lanes = self._town.agents.size
+        worlds, lanes = len(self._town.agents), self._town.agents.size
         actions = np.empty(lanes, np.int64)
-        fill = self._fill_parallel if worth_threads(lanes) else self._fill_serial
+        fill = self._fill_parallel if worth_threads(worlds, lanes) else self._fill_serial
         fill(self._town, self._tables, self._ledger, self._events, actions)
         return PolicyStep(actions, unknown(lanes), unknown(lanes))

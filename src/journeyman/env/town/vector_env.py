@@ -234,7 +234,8 @@ class TownVectorEnv(VectorEnv[Any, Any, Any]):
         if self._copy:
             self._buffers[self._turn] = _outputs(self.num_worlds, self.num_envs, self.lane_spec)
         out = self._buffers[self._turn]
-        run = self._run_parallel if worth_threads(self.num_envs) else self._run_serial
+        threads = worth_threads(self.num_worlds, self.num_envs)
+        run = self._run_parallel if threads else self._run_serial
         run(self.town, self.tables, actions_L, self._stage_rank, mode, out)
         return out
 
