@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from journeyman.errors import TrainingError, UserError
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from journeyman.settings.root import Settings
 
-SUBCOMMANDS = ("check-env", "doctor", "rerun", "sync", "ui")
+SUBCOMMANDS = ("check-env", "doctor", "report", "resume", "rerun", "sync", "ui")
 
 
 def entry_point() -> None:
@@ -35,6 +37,8 @@ def _main_job(argv: Sequence[str]) -> int:
     from journeyman.config_folder import parse_command_line
 
     arguments = parse_command_line(argv)
+    if arguments is not None and arguments.multirun:
+        return _sweep(argv, arguments)
     if arguments is not None:
         from journeyman.composition import check_jobs
         from journeyman.preflight import preflight
@@ -43,13 +47,30 @@ def _main_job(argv: Sequence[str]) -> int:
         preflight(jobs)
         if any(job.plan for job in jobs):
             return _show_plans(jobs)
+    launch(argv)
+    return 0
+
+
+def _sweep(argv: Sequence[str], arguments: "Namespace") -> int:
+    from journeyman.preflight import preflight
+    from journeyman.sweeps.driver import run_sweep
+    from journeyman.sweeps.planning import plan_sweep
+
+    plan = plan_sweep(argv, arguments)
+    preflight(plan.settings)
+    if any(job.plan for job in plan.settings):
+        return _show_plans(plan.settings)
+    return run_sweep(plan, launch)
+
+
+def launch(argv: Sequence[str]) -> None:
+    """Runs Hydra's main; what a job raises comes through."""
     # Hydra then hands exceptions through instead of printing and exiting on its own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     from journeyman.main import main
 
     sys.argv[1:] = list(argv)
     main()
-    return 0
 
 
 def _show_plans(jobs: "Sequence[Settings]") -> int:

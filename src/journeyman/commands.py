@@ -70,6 +70,30 @@ def check_env(argv: Sequence[str]) -> int:
     return int(bool(wrong))
 
 
+def resume(argv: Sequence[str]) -> int:
+    """``journeyman resume``: goes on with a sweep; what is done is not done again."""
+    parser = argparse.ArgumentParser(
+        prog="journeyman resume",
+        description="Run what is missing or failed in a sweep's folder.",
+    )
+    parser.add_argument("folder", help="outputs/multirun/... (the one with sweep.json)")
+    parser.add_argument(
+        "overrides", nargs="*", help="how it is run, e.g. launch=joblib hydra.sweeper.trials=40"
+    )
+    arguments = parser.parse_args(argv)
+    folder = Path(arguments.folder).resolve()
+    from journeyman.sweeps.resume import is_sweep, resume_sweep
+
+    if not is_sweep(folder) and (folder / "config.yaml").is_file():
+        raise UserError(
+            f"{folder}: a single run cannot be resumed; journeyman rerun runs it from its beginning"
+        )
+    from journeyman.cli import launch
+    from journeyman.preflight import preflight
+
+    return resume_sweep(folder, arguments.overrides, launch, preflight)
+
+
 def rerun(argv: Sequence[str]) -> int:
     """``journeyman rerun``: runs a saved run's config again, and compares on request."""
     parser = argparse.ArgumentParser(

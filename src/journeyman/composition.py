@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from journeyman.config_folder import CONF_DIR, CONFIG_NAME
+from journeyman.config_folder import CONF_DIR, CONFIG_NAME, require_plugins
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
 
@@ -68,6 +68,7 @@ def compose_settings(
     Raises:
         UserError: with every problem there is, unknown options and keys included.
     """
+    require_plugins(overrides)
     return settings_from(_compose(list(overrides), config_dir, config_name))
 
 
@@ -246,16 +247,31 @@ def check_jobs(arguments: Namespace) -> list[Settings]:
         raise UserError("--config-path: the shipped configs stay; add a folder with --config-dir")
     if arguments.config_dir and not Path(arguments.config_dir).is_dir():
         raise UserError(f"--config-dir: no such folder (got {arguments.config_dir})")
-    name = arguments.config_name or CONFIG_NAME
     jobs = [list(arguments.overrides)]
     if arguments.multirun:
-        jobs = _expand_sweep(jobs[0])
+        jobs = expand_sweep(jobs[0])
+    return check_overrides(jobs, arguments.config_dir, arguments.config_name or CONFIG_NAME)
+
+
+def check_overrides(
+    jobs: Iterable[Sequence[str]], config_dir: str | None = None, config_name: str = CONFIG_NAME
+) -> list[Settings]:
+    """Composes and validates several jobs.
+
+    Args:
+        jobs: the overrides of each.
+        config_dir: as ``--config-dir``.
+        config_name: name of the primary config.
+
+    Raises:
+        UserError: with every problem of every job.
+    """
     settings: list[Settings] = []
     problems: list[str] = []
     for overrides in jobs:
         try:
             settings.append(
-                compose_settings(overrides, config_dir=arguments.config_dir, config_name=name)
+                compose_settings(overrides, config_dir=config_dir, config_name=config_name)
             )
         except UserError as error:
             problems.extend(error.problems)
@@ -264,23 +280,31 @@ def check_jobs(arguments: Namespace) -> list[Settings]:
     return settings
 
 
-def _expand_sweep(overrides: list[str]) -> list[list[str]]:
-    """Returns the jobs of Hydra's basic sweeper: the product of all choice and range sweeps."""
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """Returns the jobs of a grid: the product of all choice and range sweeps.
+
+    Of one key given twice the last one counts.
+
+    Raises:
+        UserError: for what cannot be parsed, and for intervals, which have no end of points.
+    """
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    axes: list[list[str]] = []
+    axes: dict[str, list[str]] = {}
     with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="journeyman"):
         loader = GlobalHydra.instance().config_loader()
         try:
-            parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+            parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
             for text, override in zip(overrides, parsed, strict=True):
+                key = override.get_key_element()
+                axes.pop(key, None)
                 if override.is_sweep_override() and not override.is_hydra_override():
-                    key = override.get_key_element()
-                    values = override.sweep_string_iterator()
-                    axes.append([f"{key}={value}" for value in values])
+                    if not override.is_discrete_sweep():
+                        raise UserError(f"{key}: an interval is for sweep=optuna (got {text})")
+                    axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
                 else:
-                    axes.append([text])
+                    axes[key] = [text]
         except HydraException as error:
             raise UserError(f"--multirun: {_first_line(error)}") from error
-    return [list(job) for job in itertools.product(*axes)]
+    return [list(job) for job in itertools.product(*axes.values())]

@@ -3,6 +3,8 @@
 ``--help`` and tab completion go no further than this: no schema, no NumPy.
 """
 
+import importlib.util
+import os
 import secrets
 from argparse import Namespace
 from collections.abc import Sequence
@@ -23,6 +25,51 @@ CONFIG_NAME = "config"
 OmegaConf.register_new_resolver(
     "journeyman.token", lambda: secrets.token_hex(2), use_cache=True, replace=True
 )
+
+
+def _threads(*asked: int) -> int:
+    """Returns the threads of one job: the most that any of its parts asks for."""
+    return max(1, *asked)
+
+
+def _jobs_at_once(*asked: int) -> int:
+    """Returns how many jobs of so many threads the cores of this process have room for."""
+    return max(1, len(os.sched_getaffinity(0)) // _threads(*asked))
+
+
+OmegaConf.register_new_resolver("journeyman.threads", _threads, replace=True)
+OmegaConf.register_new_resolver("journeyman.jobs_at_once", _jobs_at_once, replace=True)
+
+
+_PLUGINS = {
+    "launch=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
+    "launch=slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
+    "launch=ray": ("hydra_plugins.hydra_ray_launcher", "ray"),
+    "sweep=optuna": ("optuna", "optuna"),
+}
+"""Options that need a package which journeyman alone does not bring along: module, extra."""
+
+
+def require_plugins(overrides: Sequence[str]) -> None:
+    """Raises ``UserError`` where an option needs a package that is not installed."""
+    problems = []
+    for override in overrides:
+        for option in override.split(","):
+            module, extra = _PLUGINS.get(option, (None, ""))
+            if module is not None and not _is_installed(module):
+                problems.append(
+                    f"{option} needs a package that is not installed; "
+                    f'install it with: pip install "journeyman[{extra}]"'
+                )
+    if problems:
+        raise UserError(problems)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def parse_command_line(argv: Sequence[str]) -> Namespace | None:

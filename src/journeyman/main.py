@@ -1,7 +1,11 @@
 """The one job: composed config -> settings -> orchestrator."""
 
+from contextlib import nullcontext
+from pathlib import Path
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from journeyman.config_folder import CONF_DIR, CONFIG_NAME
@@ -17,12 +21,21 @@ def main(config: DictConfig) -> float | None:
     from journeyman.composition import settings_from
     from journeyman.orchestrator import Orchestrator
     from journeyman.results import objective
+    from journeyman.sweeps.job import sweep_job
 
     job = HydraConfig.get()
-    orchestrator = Orchestrator(
-        settings_from(config),
-        run_dir=job.runtime.output_dir,
-        overrides=list(job.overrides.task),
-        show=True,
-    )
-    return objective(orchestrator.run())
+    run_dir = Path(job.runtime.output_dir)
+    in_sweep = job.mode == RunMode.MULTIRUN
+    with sweep_job(run_dir, config.fail_fast) if in_sweep else nullcontext() as sweep:
+        orchestrator = Orchestrator(
+            settings_from(config),
+            run_dir=run_dir,
+            overrides=list(job.overrides.task),
+            # Several at a time would write over each other's lines.
+            show=job.launcher._target_.endswith("BasicLauncher"),
+            asked_to_stop=None if sweep is None else sweep.asked_to_stop,
+        )
+        score = objective(orchestrator.run())
+        if sweep is not None:
+            sweep.objective = score
+    return score

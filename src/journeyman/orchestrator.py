@@ -3,7 +3,7 @@
 import functools
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -55,6 +55,7 @@ class Orchestrator:
         run_dir: folder of the run; None: a new one under ``settings.outputs``.
         overrides: what was asked for on the command line, for names and tags.
         show: display progress and the final table on the terminal.
+        asked_to_stop: asked at every safe point; a signal's number ends the run as that signal.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class Orchestrator:
         run_dir: str | Path | None = None,
         overrides: Sequence[str] = (),
         show: bool = False,
+        asked_to_stop: Callable[[], int | None] | None = None,
     ) -> None:
         self.settings = settings
         self.run_dir = None if run_dir is None else Path(run_dir).resolve()
         self._overrides = tuple(overrides)
         self._progress = ConsoleProgress() if show else SilentProgress()
         self._anneal_ratio = AnnealRatio()
+        self._asked_to_stop = asked_to_stop or (lambda: None)
 
     def run(self, start: Checkpoint | None = None) -> RunResult:
         """Runs ``settings.strategy``.
@@ -265,7 +268,7 @@ class Orchestrator:
             environment=self._environment,
             load_demonstrations=lambda: self._demonstrations(context),
             load_replay_dataset=self.build_replay_dataset,
-            stop_requested=lambda: session.signals.received,
+            stop_requested=lambda: session.signals.received or self._asked_to_stop(),
             tracker_position=lambda: session.tracker.position,
             anneal_ratio=self._anneal_ratio,
             trace=session.run_dir / TRACE if settings.profile == "trace" else None,

@@ -1,5 +1,6 @@
 """Every option in conf/ composes and validates; YAML keys and schema fields are the same."""
 
+import importlib.util
 import types
 import typing
 from collections.abc import Iterator
@@ -16,6 +17,15 @@ from journeyman.settings.root import Settings
 
 GROUPS = sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir())
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF_DIR.glob("*/*.yaml"))]
+
+WITHOUT_RAY = importlib.util.find_spec("ray") is None
+COMPOSABLE = [
+    pytest.param(
+        *option,
+        marks=pytest.mark.skipif(option == ("launch", "ray") and WITHOUT_RAY, reason="needs Ray"),
+    )
+    for option in OPTIONS
+]
 
 NEEDS = {
     ("dataset", "manifest"): ["dataset.manifest=captures/rollout_sample_manifest.json"],
@@ -45,6 +55,8 @@ EXPECTED = {
     "policy": {"default", "small", "conv", "features"},
     "promotion": {"gate", "off"},
     "tracking": {"mlflow", "none"},
+    "launch": {"local", "joblib", "slurm", "ray"},
+    "sweep": {"grid"},
     "experiment": {"quickstart", "cartpole", "acrobot", "pendulum", "simple_spread"},
     "debug": {"fast"},
 }
@@ -55,7 +67,7 @@ def test_the_groups_and_options_are_these() -> None:
     assert found == EXPECTED
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
+@pytest.mark.parametrize(("group", "option"), COMPOSABLE)
 def test_option_composes_and_validates(group: str, option: str) -> None:
     settings = compose_settings([f"{group}={option}", *NEEDS.get((group, option), [])])
     if hasattr(getattr(settings, group, None), "kind"):
@@ -89,7 +101,7 @@ def yaml_keys(node: Any, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
+@pytest.mark.parametrize(("group", "option"), COMPOSABLE)
 def test_yaml_keys_equal_schema_fields(group: str, option: str) -> None:
     """No key of the schema rests on a default that the YAML does not show."""
     from hydra import compose, initialize_config_dir

@@ -46,6 +46,8 @@ class Settings(Section):
     profile: bool | Literal["trace"]
     """Print and keep where the run's wall time went; ``trace``: also record a few updates of ppo
     with torch's profiler, for chrome://tracing or Perfetto."""
+    fail_fast: bool
+    """In a sweep: the first job that fails ends it; jobs that run stop at a safe point."""
     outputs: str = Field(min_length=1)
     """Folder of run folders and of the embedded MLflow store, relative to the working folder."""
 

@@ -35,6 +35,7 @@ def job_tags(run: RunInfo) -> dict[str, str]:
         tags["mlflow.source.git.commit"] = commit
     if parent := os.environ.get(PARENT_RUN_VARIABLE):
         tags["mlflow.parentRunId"] = parent
+        tags["sweep.job"] = run.run_dir.name
     return cut_tags(tags)
 
 

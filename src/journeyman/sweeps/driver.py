@@ -1,0 +1,191 @@
+"""The process that a sweep is started from: it plans, hands out, and gives the account at the end.
+
+Hydra calls no callback at the end of a sweep in which a job failed, nor after Ctrl-C. So the end
+is here, round Hydra's main, and comes in every case.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from journeyman.context import RunStopped
+from journeyman.settings.tracking import MlflowSettings
+from journeyman.sweeps.finish import finish_sweep
+from journeyman.sweeps.job import DRIVER_VARIABLE
+from journeyman.sweeps.planning import SweepPlan
+from journeyman.sweeps.record import (
+    STOP_FILE,
+    JobRecord,
+    JobStatus,
+    SweepRecord,
+    experiment_overrides,
+    this_process,
+)
+from journeyman.tracking.sweep import SweepRun
+from journeyman.tracking.tags import PARENT_RUN_VARIABLE
+
+GRACE_SECONDS = 20.0
+"""How long running jobs may take to reach a safe point once a signal has come."""
+
+Launch = Callable[[list[str]], None]
+"""Runs Hydra's main with a command line."""
+
+
+def run_sweep(plan: SweepPlan, launch: Launch, *, record: SweepRecord | None = None) -> int:
+    """Runs a sweep's jobs, those that are pending, and accounts for all of them.
+
+    Args:
+        plan: what to run.
+        launch: Hydra's main.
+        record: of a sweep that is resumed; None: a new one.
+
+    Returns:
+        0 if every job is done or pruned; 1 if one failed or was left out; 128 + n if signal n
+        ended it.
+
+    Raises:
+        UserError: the tracking store cannot be opened; no job has begun then.
+    """
+    sweep_dir = plan.sweep_dir
+    if record is None:
+        jobs = [JobRecord.planned(n, job) for n, job in enumerate(plan.jobs)]
+        if plan.kind == "optuna":
+            jobs = []
+        record = SweepRecord.begun(plan.kind, plan.argv, jobs)
+    record = record.taken_over()
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    (sweep_dir / STOP_FILE).unlink(missing_ok=True)
+    parent = _parent_run(plan, record)
+    record.save(sweep_dir)
+    stopped: int | None = None
+    trouble: Exception | None = None
+    try:
+        with _stopping_jobs(sweep_dir) as signals:
+            try:
+                launch(_hydra_command_line(plan, parent))
+            except RunStopped as stop:
+                stopped = stop.signal_number
+            except KeyboardInterrupt:
+                stopped = int(signal.SIGINT)
+            # A launcher may break with any error; the jobs' own accounts say what was done.
+            except Exception as error:
+                trouble = error
+            stopped = signals.received if stopped is None else stopped
+            if stopped is not None or trouble is not None:
+                _await_running(sweep_dir, GRACE_SECONDS if plan.parallel else 0.0)
+    finally:
+        ended = SweepRecord.read(sweep_dir).told(sweep_dir)
+        ended = ended.with_jobs(_accounted(job, trouble) for job in ended.jobs)
+        ended = ended.with_status(_status(ended, stopped, trouble))
+        finish_sweep(sweep_dir, ended, parent)
+    if stopped is not None:
+        return 128 + stopped
+    return 0 if ended.status == "done" else 1
+
+
+def _parent_run(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
+    settings = plan.settings[0]
+    if not isinstance(settings.tracking, MlflowSettings):
+        return None
+    words = experiment_overrides(word for word in plan.argv if not word.startswith("-"))
+    varied = [word for word in words if "," in word or "(" in word]
+    return SweepRun.open(
+        settings.tracking,
+        outputs=settings.outputs_path,
+        sweep_dir=plan.sweep_dir,
+        name=" ".join(["sweep", *(varied or words)]),
+        tags={"command": record.command, "run_dir": str(plan.sweep_dir), "sweep": plan.kind},
+    )
+
+
+def _hydra_command_line(plan: SweepPlan, parent: SweepRun | None) -> list[str]:
+    """Returns the command line with the sweep's folder and what its jobs must be told.
+
+    ``hydra.job.env_set`` travels with the config to wherever a launcher runs a job, other than
+    this process's environment.
+    """
+    told = [f"hydra.sweep.dir='{plan.sweep_dir}'"]
+    if parent is not None:
+        told.append(f"+hydra.job.env_set.{PARENT_RUN_VARIABLE}='{parent.run_id}'")
+    if plan.dies_with_driver:
+        told.append(f"+hydra.job.env_set.{DRIVER_VARIABLE}='{this_process()}'")
+    options = [word for word in plan.argv if not word.startswith("hydra.sweep.dir=")]
+    return [*options, *told]
+
+
+class _Signals:
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+
+@contextmanager
+def _stopping_jobs(sweep_dir: Path) -> Iterator[_Signals]:
+    """Has SIGINT and SIGTERM ask all jobs to stop at their next safe point; then it is over.
+
+    The second signal, or the end of the grace, interrupts the launcher, which ends its workers.
+    A job in this very process takes the signal itself while it runs.
+    """
+    signals = _Signals()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if signals.received is not None:
+            raise RunStopped(number)
+        signals.received = number
+        (sweep_dir / STOP_FILE).write_text(f"stopped by signal {number}\n")
+        timer = threading.Timer(GRACE_SECONDS, os.kill, (os.getpid(), number))
+        timer.daemon = True
+        timers.append(timer)
+        timer.start()
+
+    timers: list[threading.Timer] = []
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+            before[number] = signal.signal(number, on_signal)
+    try:
+        yield signals
+    finally:
+        for timer in timers:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _await_running(sweep_dir: Path, seconds: float) -> None:
+    """Waits for jobs that are still running, which were asked to stop."""
+    if not (sweep_dir / STOP_FILE).exists():
+        (sweep_dir / STOP_FILE).write_text("the sweep has ended\n")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        record = SweepRecord.read(sweep_dir).told(sweep_dir)
+        if not record.those(JobStatus.RUNNING):
+            return
+        time.sleep(0.2)
+
+
+def _accounted(job: JobRecord, trouble: Exception | None) -> JobRecord:
+    """Returns a job with a word on its end where it left none itself."""
+    if job.status is JobStatus.RUNNING:
+        words = "its process ended without a word"
+        return job.model_copy(update={"status": JobStatus.STOPPED, "error": words})
+    if job.status is JobStatus.PENDING and trouble is not None:
+        return job.model_copy(update={"error": f"not begun: {type(trouble).__name__}: {trouble}"})
+    return job
+
+
+def _status(
+    record: SweepRecord, stopped: int | None, trouble: Exception | None
+) -> Literal["done", "failed", "stopped"]:
+    if stopped is not None:
+        return "stopped"
+    whole = bool(record.jobs) and all(job.status.over for job in record.jobs)
+    if trouble is not None and whole:
+        print(f"journeyman: {type(trouble).__name__}: {trouble}", file=sys.stderr)
+    return "done" if whole and trouble is None else "failed"

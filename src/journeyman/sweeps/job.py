@@ -1,0 +1,127 @@
+"""A job of a sweep, seen from inside: its own account of itself, and when it is asked to stop."""
+
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from journeyman.context import RunStopped
+from journeyman.errors import TrainingError, UserError
+from journeyman.sweeps.record import JOB_FILE, STOP_FILE, JobOutcome, JobStatus
+
+ERROR_FILE = "error.txt"
+DRIVER_VARIABLE = "JOURNEYMAN_SWEEP_DRIVER"
+"""``host:pid`` of a driver whose jobs are to end with it; not set for jobs of a cluster."""
+POLL_SECONDS = 0.5
+PRUNED = "pruned"
+"""How the text of a stop file begins that ends a trial of a search early."""
+
+
+class SweepJob:
+    """One job: what it has come to, and whether the sweep wants it to go on.
+
+    Attributes:
+        objective: what the job reports of itself when it is done.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.objective: float | None = None
+        self._looked = 0.0
+        self._reason: str | None = None
+
+    def stop_reason(self) -> str | None:
+        """Returns why the job is to stop, or None; looks at the disk twice a second at most."""
+        now = time.monotonic()
+        if self._reason is None and now - self._looked >= POLL_SECONDS:
+            self._looked = now
+            self._reason = self._asked() or self._orphaned()
+        return self._reason
+
+    def asked_to_stop(self) -> int | None:
+        """Returns SIGTERM's number where the sweep wants this job to stop, else None."""
+        return None if self.stop_reason() is None else int(signal.SIGTERM)
+
+    def _asked(self) -> str | None:
+        for path in (self.run_dir / STOP_FILE, self.run_dir.parent / STOP_FILE):
+            if path.is_file():
+                return path.read_text().strip() or "stopped"
+        return None
+
+    def _orphaned(self) -> str | None:
+        host, _, pid = os.environ.get(DRIVER_VARIABLE, "").rpartition(":")
+        if host != socket.gethostname() or int(pid) == os.getpid():
+            return None
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return "the sweep's driver is gone"
+        return None
+
+
+@contextmanager
+def sweep_job(run_dir: Path, fail_fast: bool) -> Iterator[SweepJob]:
+    """Keeps ``job.json`` true while a job works, and lets a failure be known where it happens.
+
+    Args:
+        run_dir: folder of the run, in the sweep's.
+        fail_fast: a failure asks all other jobs to stop.
+
+    Raises:
+        TrainingError: whatever ended the job, in words that any launcher can carry to the
+            driver; the traceback is in the run folder's ``error.txt``.
+        RunStopped: a signal ended the process's work, not the sweep this one job.
+    """
+    job = SweepJob(run_dir)
+    reason = job.stop_reason()
+    if reason is not None:
+        raise TrainingError(f"not begun: {reason}")
+    began = time.monotonic()
+    outcome = JobOutcome(
+        status=JobStatus.RUNNING,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    outcome.write(run_dir / JOB_FILE)
+    status = JobStatus.STOPPED
+    error: str | None = "the process was ended"
+    try:
+        yield job
+        status, error = JobStatus.DONE, None
+    except RunStopped as stop:
+        reason = job.stop_reason()
+        pruned = reason is not None and reason.startswith(PRUNED)
+        status, error = (JobStatus.PRUNED if pruned else JobStatus.STOPPED), reason or str(stop)
+        if reason is None:
+            raise
+        raise TrainingError(reason) from None
+    except Exception as failure:
+        status, error = JobStatus.FAILED, _words(failure)
+        (run_dir / ERROR_FILE).write_text(traceback.format_exc())
+        if not isinstance(failure, TrainingError | UserError):
+            traceback.print_exc(file=sys.stderr)
+        if fail_fast:
+            (run_dir.parent / STOP_FILE).write_text(f"fail_fast: job {run_dir.name} failed\n")
+        raise TrainingError(error) from None
+    finally:
+        outcome.model_copy(
+            update={
+                "status": status,
+                "error": error,
+                "objective": job.objective if status is JobStatus.DONE else None,
+                "duration_sec": time.monotonic() - began,
+            }
+        ).write(run_dir / JOB_FILE)
+
+
+def _words(failure: Exception) -> str:
+    if isinstance(failure, TrainingError | UserError):
+        return "; ".join(str(failure).splitlines())
+    return f"{type(failure).__name__}: {failure}"

@@ -1,0 +1,116 @@
+"""Goes on with a sweep: what is done stays, what failed or is missing is run."""
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from journeyman.composition import check_overrides
+from journeyman.config_folder import parse_command_line
+from journeyman.errors import UserError
+from journeyman.settings.root import Settings
+from journeyman.sweeps.driver import Launch, run_sweep
+from journeyman.sweeps.planning import SweepPlan, plan_sweep
+from journeyman.sweeps.record import (
+    SWEEP_FILE,
+    JobRecord,
+    SweepRecord,
+    says_how,
+)
+
+ATTEMPTS = "attempts"
+"""Folder of a sweep for the run folders of jobs that were begun anew."""
+
+
+def is_sweep(folder: Path) -> bool:
+    """Says whether a folder is a sweep's."""
+    return (folder / SWEEP_FILE).is_file()
+
+
+def resume_sweep(
+    sweep_dir: Path,
+    overrides: Sequence[str],
+    launch: Launch,
+    check: Callable[[Sequence[Settings]], None],
+) -> int:
+    """Runs the jobs of a sweep that are not done, from their beginning, with the same configs.
+
+    What an earlier attempt left is kept in ``attempts/``.
+
+    Args:
+        sweep_dir: absolute folder of the sweep.
+        overrides: changes to how it is run (``launch``, ``fail_fast``, ``hydra.*``).
+        launch: Hydra's main.
+        check: looks at all jobs before the first is run.
+
+    Returns:
+        As ``run_sweep``.
+
+    Raises:
+        UserError: it is no sweep's folder, an override would change what is run, or a job is
+            no longer valid.
+    """
+    record = SweepRecord.read(sweep_dir).told(sweep_dir)
+    _refuse_other_experiments(overrides)
+    _require_over(record, sweep_dir)
+    # Relative paths mean what they meant.
+    os.chdir(record.working_folder)
+    argv = [*record.argv, *overrides]
+    arguments = parse_command_line(argv)
+    if arguments is None:
+        raise UserError(f"{sweep_dir / SWEEP_FILE}: {shlex.join(argv)} starts no sweep")
+    plan = plan_sweep(argv, arguments)
+    if record.kind == "grid":
+        pending = [job for job in record.jobs if not job.status.over]
+        if not pending:
+            print(f"nothing is missing: {len(record.jobs)} jobs are done")
+            return 0
+        jobs = [job.overrides for job in pending]
+        plan = _replanned(plan, sweep_dir, jobs)
+        record = record.with_jobs(_renewed(job, sweep_dir) for job in record.jobs)
+    else:
+        plan = _replanned(plan, sweep_dir, plan.jobs)
+    check(plan.settings)
+    return run_sweep(plan, launch, record=record)
+
+
+def _replanned(plan: SweepPlan, sweep_dir: Path, jobs: Sequence[tuple[str, ...]]) -> SweepPlan:
+    settings = check_overrides(jobs, plan.config_dir, plan.config_name)
+    return replace(plan, sweep_dir=sweep_dir, jobs=tuple(jobs), settings=tuple(settings))
+
+
+def _refuse_other_experiments(overrides: Sequence[str]) -> None:
+    others = [override for override in overrides if not says_how(override)]
+    if others:
+        raise UserError(
+            [
+                f"{override}: a resumed sweep keeps its jobs; only launch, fail_fast and hydra.* "
+                "may be given"
+                for override in others
+            ]
+        )
+
+
+def _require_over(record: SweepRecord, sweep_dir: Path) -> None:
+    """Raises ``UserError`` where the sweep is still being run on this machine."""
+    driver = record.driver_process
+    if record.status == "running" and driver is not None and driver != os.getpid():
+        try:
+            os.kill(driver, 0)
+        except ProcessLookupError:
+            return
+        raise UserError(f"{sweep_dir}: the sweep is still running (process {driver})")
+
+
+def _renewed(job: JobRecord, sweep_dir: Path) -> JobRecord:
+    """Returns a job as it is to be run; what it left so far is put aside."""
+    if job.status.over:
+        return job
+    left = sweep_dir / job.folder
+    if left.exists():
+        attempts = sweep_dir / ATTEMPTS
+        attempts.mkdir(exist_ok=True)
+        number = 1 + len(list(attempts.glob(f"{job.folder}-*")))
+        left.rename(attempts / f"{job.folder}-{number}")
+    return JobRecord.planned(job.number, job.overrides, job.folder)
