@@ -32,7 +32,6 @@ def problems(*jobs: Settings) -> list[str]:
 @pytest.mark.parametrize(
     ("overrides", "wanting", "other"),
     [
-        (["strategy=anneal"], "dataset=scripted", "dataset=manifest"),
         (["strategy=bc"], "dataset=scripted", "dataset=manifest"),
         (["strategy=replay"], "dataset=scripted", "dataset=manifest"),
         (["strategy=bc", "dataset=rollout"], "dataset.policy", "dataset=manifest"),

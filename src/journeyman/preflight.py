@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from journeyman.errors import TrainingError, UserError
-from journeyman.policies.registry import how_to_set
+from journeyman.policies.registry import how_to_set, is_dataset_path
 from journeyman.settings.dataset import (
     ManifestDatasetSettings,
     RolloutDatasetSettings,
@@ -146,21 +146,73 @@ def _demonstrator_fits(settings: Settings) -> None:
     if has_demonstrator(env):
         check_demonstrator(env)
         return
-    strategy, dataset = settings.strategy, settings.dataset
-    wants = []
+    strategy, wanting, other = settings.strategy, None, "strategy.policy=random"
     if isinstance(strategy, CaptureSettings | EvaluateSettings):
-        wants += ["strategy.policy"] * (strategy.policy == "demonstrator")
-    elif strategy.kind in _USES_DATASET:
-        if isinstance(dataset, RolloutDatasetSettings):
-            wants += ["dataset.policy"] * (dataset.policy == "demonstrator")
-        elif isinstance(dataset, ScriptedDatasetSettings) and env.demonstrator is None:
-            wants.append("dataset=scripted")
-    if wants:
+        wanting = "strategy.policy" if strategy.policy == "demonstrator" else None
+    elif strategy.kind in _USES_DATASET and strategy.kind != "anneal":  # its stages are asked
+        wanting, other = _shown_by_demonstrator(settings), "dataset=manifest"
+    if wanting is not None:
         spec = lane_spec(env)
-        other = "dataset=manifest" if wants[0].startswith("dataset") else "strategy.policy=random"
         raise UserError(
-            f"{wants[0]}: it is the demonstrator who plays, and {spec.env_id} has none; "
+            f"{wanting}: it is the demonstrator who plays, and {spec.env_id} has none; "
             f"{how_to_set(spec)}; or use {other}"
+        )
+
+
+def _shown_by_demonstrator(settings: Settings) -> str | None:
+    """Returns the key by which the demonstrator plays the dataset; None: others do."""
+    dataset, env = settings.dataset, settings.env
+    if isinstance(dataset, RolloutDatasetSettings):
+        return "dataset.policy" if dataset.policy == "demonstrator" else None
+    recorded = not isinstance(env, TownSettings) and is_dataset_path(env.demonstrator)
+    return (
+        "dataset=scripted"
+        if isinstance(dataset, ScriptedDatasetSettings) and not recorded
+        else None
+    )
+
+
+def _stages_fit(settings: Settings) -> None:
+    """Refuses, naming them, stages that ask for a demonstrator or a prior in vain."""
+    from journeyman.env.build import episode_limit, lane_spec
+    from journeyman.services.players import has_demonstrator
+
+    ppo = settings.ppo()
+    if settings.strategy.kind != "anneal" or ppo is None:
+        return
+    spec = lane_spec(settings.env)
+    problems: dict[str, list[int]] = {}
+
+    def found(problem: str, index: int) -> None:
+        problems.setdefault(problem, []).append(index)
+
+    absent = not has_demonstrator(settings.env)
+    none = f"is the demonstrator's play, and {spec.env_id} has none; {how_to_set(spec)}"
+    shown_by = _shown_by_demonstrator(settings)
+    for index, stage in enumerate(settings.anneal.stages):
+        guided = stage.guide.kind != "none"
+        if absent and stage.demonstrates and shown_by is not None:
+            found(f"what imitation learns from ({shown_by}) {none}; or use dataset=manifest", index)
+        if absent and guided:
+            found(f"a guide {none}", index)
+        if stage.guide.kind == "prefix" and episode_limit(settings.env) is None:
+            found(
+                "guide kind=prefix takes a share of an episode, but episodes of "
+                f"{spec.env_id} have no known length; set env.max_episode_steps, or use kind=blend",
+                index,
+            )
+        if ppo.data_mode != "rollout" and (guided or stage.keeps_to_prior):
+            found(
+                "guide and kl_weight need fresh play, strategy.ppo.data_mode=rollout (got "
+                f"{ppo.data_mode})",
+                index,
+            )
+    if problems:
+        raise UserError(
+            [
+                f"{', '.join(f'anneal.stages.{index}' for index in stages)}: {problem}"
+                for problem, stages in problems.items()
+            ]
         )
 
 
@@ -228,6 +280,7 @@ _CHECKS: tuple[Callable[[Settings], None], ...] = (
     _imitation_fits,
     _players_fit,
     _demonstrator_fits,
+    _stages_fit,
     _film_possible,
     _social_rewards_exist,
     _gate_metrics_are_counted,
