@@ -5,6 +5,8 @@ import torch
 
 from journeyman.learning.distributions import (
     Categorical,
+    DiagonalGaussian,
+    MultiCategorical,
     mask_bias,
 )
 from journeyman.learning.losses import (
@@ -56,16 +58,15 @@ def test_clipped_surrogate_keeps_the_pessimistic_side_of_a_negative_advantage():
 def test_a_weight_of_zero_keeps_a_sample_out_of_the_surrogate_and_its_figures():
     # As above, with a third sample that a guide acted, its log-probability unknown.
     old = torch.tensor([0.0, 0.0, math.nan])
-    new = torch.tensor([1.5, 0.5, 0.3]).log().requires_grad_()
+    new = torch.tensor([1.5, 0.5, 0.3]).log()
     advantages = torch.tensor([1.0, 1.0, 100.0])
     parts = clipped_surrogate(new, old, advantages, 0.2, weights=torch.tensor([1.0, 1.0, 0.0]))
     assert parts.loss.item() == pytest.approx(-0.85)
     assert parts.clip_fraction.item() == 1.0
     assert parts.kl.item() == pytest.approx(-math.log(0.75) / 2.0)
     assert parts.kl_signed.item() == pytest.approx(-math.log(0.75) / 2.0)
-    parts.loss.backward()
     # Below the range with a positive advantage the gradient is -r / 2; above it there is none.
-    assert new.grad.tolist() == pytest.approx([0.0, -0.25, 0.0])
+    assert parts.gradient.tolist() == pytest.approx([0.0, -0.25, 0.0])
 
 
 def test_without_any_weight_the_surrogate_is_nothing():
@@ -79,30 +80,30 @@ def test_a_truncated_ratio_bounds_the_loss_of_a_bad_action():
     # Ratio 5, advantage -1: min(-5, -1.2) = -5; truncated at 2: min(-2, -1.2) = -2, and no
     # gradient. Ratio .5 is as it was: -.8. The figures see the ratio itself:
     # k3 = ((5 - 1) + (.5 - 1)) / 2 - ln(2.5) / 2.
-    new = torch.tensor([5.0, 0.5]).log().requires_grad_()
+    new = torch.tensor([5.0, 0.5]).log()
     arguments = (torch.zeros(2), -torch.ones(2), 0.2)
     plain = clipped_surrogate(new, *arguments)
     parts = clipped_surrogate(new, *arguments, ratio_truncation=2.0)
     assert plain.loss.item() == pytest.approx((5.0 + 0.8) / 2.0)
     assert parts.loss.item() == pytest.approx((2.0 + 0.8) / 2.0)
     assert parts.kl.item() == pytest.approx(1.75 - math.log(2.5) / 2.0)
-    parts.loss.backward()
-    assert new.grad.tolist() == pytest.approx([0.0, 0.0])
+    assert parts.gradient.tolist() == pytest.approx([0.0, 0.0])
+    assert plain.gradient.tolist() == pytest.approx([2.5, 0.0])
     # However far it ran away, the gradient is a number.
-    far = torch.tensor([200.0]).requires_grad_()
-    clipped_surrogate(far, torch.zeros(1), -torch.ones(1), 0.2, ratio_truncation=2.0)[0].backward()
-    assert far.grad.item() == 0.0
+    one = torch.ones(1)
+    far = clipped_surrogate(200.0 * one, 0.0 * one, -one, 0.2, ratio_truncation=2.0)
+    assert far.gradient.item() == 0.0
 
 
 def test_value_loss():
     # Errors 3 and 1: half of the mean of 9 and 1 is 2.5.
     values, returns = torch.tensor([4.0, 0.0]), torch.tensor([1.0, 1.0])
-    assert value_loss(values, returns, torch.zeros(2), None).item() == pytest.approx(2.5)
+    assert value_loss(values, returns, torch.zeros(2), None).loss.item() == pytest.approx(2.5)
     # Clipped to .5 around 0 the first moves to .5 (error .25 < 9: the larger, 9, counts).
-    assert value_loss(values, returns, torch.zeros(2), 0.5).item() == pytest.approx(2.5)
+    assert value_loss(values, returns, torch.zeros(2), 0.5).loss.item() == pytest.approx(2.5)
     # A value that ran past its target from 3: clipped to 2.5, error 1.5^2 = 2.25 > 0.
     found = value_loss(torch.tensor([1.0]), torch.tensor([1.0]), torch.tensor([3.0]), 0.5)
-    assert found.item() == pytest.approx(2.25 / 2.0)
+    assert found.loss.item() == pytest.approx(2.25 / 2.0)
 
 
 def test_normalised_advantages():
@@ -170,3 +171,87 @@ def test_the_total_is_the_sum_of_its_weighted_parts():
     alone = ppo_loss(Categorical.of(logits, None), values, **arguments, critic_only=True)
     assert alone.total.item() == pytest.approx(0.5 * parts.value.item())
     assert alone.surrogate.loss.item() == pytest.approx(parts.surrogate.loss.item())
+
+
+def by_the_book(distribution, values, weights, truncation, value_clip, critic_only, given):
+    """The same objective in torch's own operations, for its own gradients."""
+    share = torch.ones_like(values) if weights is None else weights
+    share = share / share.sum()
+    log_ratio = distribution.log_prob(given["actions"]) - given["old_log_probs"]
+    if truncation is not None:
+        log_ratio = log_ratio.clamp(max=math.log(truncation))
+    ratio, advantages = log_ratio.exp(), given["advantages"]
+    gains = torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+    error = (values - given["returns"]).square()
+    if value_clip is not None:
+        old = given["old_values"]
+        moved = old + (values - old).clamp(-value_clip, value_clip)
+        error = torch.maximum(error, (moved - given["returns"]).square())
+    total = 0.5 * 0.5 * error.mean()
+    if not critic_only:
+        entropy = (share * distribution.entropy()).sum()
+        total = total - (share * gains).sum() - 0.01 * entropy
+    return total
+
+
+def gaussian(outputs):
+    return DiagonalGaussian(outputs, outputs[0])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("truncation", [None, 1.5])
+@pytest.mark.parametrize("value_clip", [None, 0.3])
+@pytest.mark.parametrize("critic_only", [False, True])
+@pytest.mark.parametrize("kind", ["discrete", "masked", "multi_discrete", "box"])
+def test_the_written_out_gradients_are_those_torch_finds(
+    weighted, truncation, value_clip, critic_only, kind
+):
+    draws = torch.Generator().manual_seed(0)
+    count = 400
+    outputs = torch.randn(count, 5, generator=draws).requires_grad_()
+    values = torch.randn(count, generator=draws).requires_grad_()
+    mask = torch.rand(count, 5, generator=draws) < 0.6
+    mask[:, 0] = True
+    make = {
+        "discrete": lambda: Categorical.of(outputs, None),
+        "masked": lambda: Categorical.of(outputs, mask_bias(mask)),
+        "multi_discrete": lambda: MultiCategorical.of(outputs, (2, 3), None),
+        "box": lambda: gaussian(outputs),
+    }[kind]
+    actions = {
+        "discrete": torch.randint(0, 5, (count,), generator=draws),
+        "masked": torch.zeros(count, dtype=torch.int64),
+        "multi_discrete": torch.randint(0, 2, (count, 2), generator=draws),
+        "box": outputs.detach() + 0.1 * torch.randn(count, 5, generator=draws),
+    }[kind]
+    now = make().log_prob(actions).detach()
+    given = {
+        "actions": actions,
+        "old_log_probs": now + 0.3 * torch.randn(count, generator=draws),
+        "advantages": torch.randn(count, generator=draws),
+        "returns": torch.randn(count, generator=draws),
+        "old_values": values.detach() + 0.4 * torch.randn(count, generator=draws),
+    }
+    weights = (torch.rand(count, generator=draws) < 0.7).float() if weighted else None
+    book = by_the_book(make(), values, weights, truncation, value_clip, critic_only, given)
+    parts = ppo_loss(
+        make(),
+        values,
+        **given,
+        clip=0.2,
+        value_clip=value_clip,
+        value_coef=0.5,
+        entropy_coef=0.01,
+        critic_only=critic_only,
+        weights=weights,
+        ratio_truncation=truncation,
+    )
+    torch.testing.assert_close(parts.total, book, atol=1e-6, rtol=1e-5)
+    wanted = (values,) if critic_only else (outputs, values)
+    for ours, reference in zip(
+        torch.autograd.grad(2.0 * parts.total, wanted),
+        torch.autograd.grad(2.0 * book, wanted),
+        strict=True,
+    ):
+        assert reference.abs().max() > 1e-4
+        torch.testing.assert_close(ours, reference, atol=1e-7, rtol=1e-4)

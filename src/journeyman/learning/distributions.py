@@ -7,7 +7,7 @@ D components of an action.
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -24,6 +24,10 @@ class ActionDistribution(Protocol):
 
     def entropy(self) -> Tensor:
         """Returns (B,); masked actions contribute nothing. Box: the differential entropy."""
+        ...
+
+    def log_prob_and_entropy(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what ``log_prob`` and ``entropy`` do, in fewer steps."""
         ...
 
     def kl_divergence(self, other: Self) -> Tensor:
@@ -57,6 +61,42 @@ def masked_log_probs(logits: Tensor, bias: Tensor | None) -> Tensor:
     return torch.log_softmax(biased.t(), dim=0).t()
 
 
+class _Chosen(torch.autograd.Function):
+    """Log-probability of what was chosen, and entropy, with the gradient written out.
+
+    In a minibatch of a few hundred samples a node of torch's graph costs more than its
+    arithmetic; this one stands for seven.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        columns, chosen = log_probs.t(), positions.t()
+        probabilities = columns.exp()
+        terms = probabilities * columns
+        ctx.save_for_backward(probabilities, terms, chosen)
+        return columns.gather(0, chosen).sum(dim=0), terms.sum(dim=0).neg_()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        of_choice, of_entropy = grad_outputs
+        probabilities, terms, chosen = ctx.saved_tensors
+        # d (p log p) / d log p = p log p + p
+        gradient = (terms + probabilities).mul_(of_entropy).neg_()
+        gradient.scatter_add_(0, chosen, of_choice.expand(chosen.shape))
+        return gradient.t(), None
+
+
+def _chosen(log_probs: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns (B,) each: the chosen log-probabilities' sum, and the entropy.
+
+    Args:
+        log_probs: (B, N), normalised component by component.
+        positions: (B, D) int64, of one choice in each component.
+    """
+    found: tuple[Tensor, Tensor] = _Chosen.apply(log_probs, positions)  # type: ignore[no-untyped-call]
+    return found
+
+
 @dataclass(frozen=True)
 class Categorical:
     """One choice of N.
@@ -81,6 +121,10 @@ class Categorical:
     def entropy(self) -> Tensor:
         """Returns (B,)."""
         return -(self.log_probs.exp() * self.log_probs).sum(dim=1)
+
+    def log_prob_and_entropy(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (B,) each."""
+        return _chosen(self.log_probs, actions.unsqueeze(1))
 
     def kl_divergence(self, other: "Categorical") -> Tensor:
         """Returns (B,), ``sum p (log p - log q)``."""
@@ -127,6 +171,10 @@ class MultiCategorical:
     def entropy(self) -> Tensor:
         """Returns (B,), the sum over components."""
         return -(self.log_probs.exp() * self.log_probs).sum(dim=1)
+
+    def log_prob_and_entropy(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (B,) each."""
+        return _chosen(self.log_probs, actions + _offsets(self.sizes, actions.device))
 
     def kl_divergence(self, other: "MultiCategorical") -> Tensor:
         """Returns (B,), the sum over components."""
@@ -178,6 +226,10 @@ class DiagonalGaussian:
         """Returns (B,), ``sum log_std + D (1 + log 2 pi) / 2``, the same in every row."""
         total = self.log_std.sum() + len(self.log_std) * (0.5 + LOG_SQRT_2PI)
         return total.expand(len(self.mean))
+
+    def log_prob_and_entropy(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (B,) each."""
+        return self.log_prob(actions), self.entropy()
 
     def kl_divergence(self, other: "DiagonalGaussian") -> Tensor:
         """Returns (B,), ``sum log(t / s) + (s^2 + (m - n)^2) / (2 t^2) - 1/2``.

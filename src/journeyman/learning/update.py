@@ -120,19 +120,20 @@ def optimise(
     if settings.normalize_advantages == "batch":
         weights = batch.columns[4] if len(batch.columns) == 5 else None
         batch.columns[2].copy_(normalise_advantages(batch.columns[2], weights).values)
-    tables, samples = [], 0
+    tables: list[NDArray[np.float32]] = []
+    samples = 0
     for epoch in range(settings.epochs):
-        rows = []
+        rows: list[Tensor] = []
         order, ends = epoch_plan(batch, settings, minibatch_rng)
         samples += ends[-1]
         for minibatch in minibatches(batch, order, ends):
             shown = None
             if imitates:
                 shown = draw(demonstrations, settings.demonstration_batch_size, demonstration_rng)
-            rows.append(
+            rows.extend(
                 _step(network, optimizer, minibatch, shown, settings, coefficients, prior_log_std)
             )
-        table = torch.stack(rows).cpu().numpy()
+        table = torch.stack(rows).view(-1, len(FIGURES)).cpu().numpy()
         _check_finite(table, epoch, batch.label, demonstrations if imitates else None)
         tables.append(table)
         kl = float(table[:, FIGURES.index("kl_divergence")].mean())
@@ -168,8 +169,8 @@ def _step(
     settings: PPOSettings,
     coefficients: Coefficients,
     prior_log_std: Tensor | None,
-) -> Tensor:
-    """One gradient step; returns ``FIGURES`` as a tensor (K,), so that nothing waits."""
+) -> tuple[Tensor, ...]:
+    """One gradient step; returns ``FIGURES`` as K scalar tensors, so that nothing waits."""
     old_log_probs, old_values, raw_advantages, returns, *rest = minibatch.columns.unbind(0)
     weights = rest[0] if rest else None
     advantages = normalise_advantages(
@@ -217,15 +218,15 @@ def _figures(
     kl_to_prior: Tensor,
     advantages: NormalisedAdvantages,
     norm: Tensor,
-) -> Tensor:
-    """Returns ``FIGURES`` in their order, (K,)."""
-    figures = (
+) -> tuple[Tensor, ...]:
+    """Returns ``FIGURES`` in their order."""
+    return (
         parts.surrogate.loss,
         parts.value,
         -parts.entropy,
-        total,
-        imitation,
-        kl_to_prior,
+        total.detach(),
+        imitation.detach(),
+        kl_to_prior.detach(),
         parts.entropy,
         parts.surrogate.clip_fraction,
         parts.surrogate.kl,
@@ -235,7 +236,6 @@ def _figures(
         advantages.flat.float(),
         norm,
     )
-    return torch.stack([figure.detach() for figure in figures])
 
 
 def _check_finite(
