@@ -94,6 +94,29 @@ def resume(argv: Sequence[str]) -> int:
     return resume_sweep(folder, arguments.overrides, launch, preflight)
 
 
+def report(argv: Sequence[str]) -> int:
+    """``journeyman report``: makes a comparison's page again, from what MLflow knows."""
+    parser = argparse.ArgumentParser(
+        prog="journeyman report",
+        description="Compare jobs on one page: table, curves, probabilities, commands.",
+    )
+    parser.add_argument(
+        "sources", nargs="+", help="sweep or run folders, MLflow run ids, names of experiments"
+    )
+    parser.add_argument("--outputs", default="outputs", help="outputs folder (default: outputs)")
+    parser.add_argument("--uri", help="tracking URI (default: as a run would choose)")
+    parser.add_argument("--to", help="file (default: report.html in the sweep's folder, else here)")
+    arguments = parser.parse_args(argv)
+    from journeyman.sweeps.collect import gather
+    from journeyman.sweeps.finish import REPORT_FILE, write_report
+
+    outputs = Path(arguments.outputs).resolve()
+    found = gather(arguments.sources, uri=arguments.uri, outputs=outputs)
+    path = Path(arguments.to) if arguments.to else (found.sweep_dir or Path.cwd()) / REPORT_FILE
+    print(f"report: {write_report(path.resolve(), found.title, found.command, found.jobs)}")
+    return 0
+
+
 def rerun(argv: Sequence[str]) -> int:
     """``journeyman rerun``: runs a saved run's config again, and compares on request."""
     parser = argparse.ArgumentParser(

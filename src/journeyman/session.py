@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import logging
+import shlex
 import signal
 import threading
 import time
@@ -138,7 +139,7 @@ class RunSession:
             "seed": str(settings.seed),
             "strategy": settings.strategy.kind,
             "config.digest": digest,
-            "overrides": " ".join(self._overrides),
+            "overrides": shlex.join(self._overrides),
             "run_dir": str(self.run_dir),
         }
         if machine["git"] is not None:

@@ -52,6 +52,8 @@ SAME_FLOOR = {
     ("__main__", "cli"),
     ("main", "composition"),
     ("main", "sweeps"),
+    # a report's figures are those of the services
+    ("reporting", "services"),
     ("sweeps", "composition"),
     ("orchestrator", "session"),
     ("orchestrator", "preflight"),

@@ -1,6 +1,7 @@
 """A sweep one job after the other: its account, its parent run, and going on with it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,38 @@ def test_jobs_lie_under_the_sweeps_run(swept: Path) -> None:
         jobs["1"].data.metrics["eval/return_mean"]
     )
     assert "sweep.json" in {item.path for item in client.list_artifacts(parent.info.run_id)}
+
+
+def test_the_report_is_made_again_from_mlflow_alone(swept: Path, tmp_path: Path) -> None:
+    """Byte for byte the same page, with no run folder left to look at."""
+    folder = sweep_folder(swept)
+    page = (folder / "report.html").read_bytes()
+    assert b"update 1: grad_norm is inf" in page
+    assert b"src=" not in page
+    assert b"href=" not in page.replace(b'xlink:href="#', b"")
+    store = tmp_path / "outputs"
+    store.mkdir()
+    for name in ("mlflow.db", "mlflow.db-wal"):
+        if (swept / "outputs" / name).exists():
+            shutil.copy(swept / "outputs" / name, store)
+    client = mlflow_client(store)
+    experiment = client.get_experiment_by_name("journeyman")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.kind = 'sweep'")
+    assert "report.html" in {item.path for item in client.list_artifacts(parent.info.run_id)}
+    done = journeyman("report", parent.info.run_id, "--to", "again.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again.html").read_bytes() == page
+    done = journeyman("report", "journeyman", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "report.html").read_text()
+    assert "strategy.ppo.value_coef=0.5" in text
+    assert "<h1>experiment journeyman</h1>" in text
+
+
+def test_a_report_of_nothing_is_refused(swept: Path) -> None:
+    done = journeyman("report", "nonesuch", cwd=swept)
+    assert done.returncode == 2
+    assert "nonesuch: neither a folder, nor a run, nor an experiment of sqlite" in done.stderr
 
 
 def test_resume_runs_only_what_failed(swept: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from journeyman.context import RunStopped
 from journeyman.settings.tracking import MlflowSettings
+from journeyman.sweeps.collect import title_of
 from journeyman.sweeps.finish import finish_sweep
 from journeyman.sweeps.job import DRIVER_VARIABLE
 from journeyman.sweeps.planning import SweepPlan
@@ -25,7 +26,6 @@ from journeyman.sweeps.record import (
     JobRecord,
     JobStatus,
     SweepRecord,
-    experiment_overrides,
     this_process,
 )
 from journeyman.tracking.sweep import SweepRun
@@ -94,13 +94,11 @@ def _parent_run(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
     settings = plan.settings[0]
     if not isinstance(settings.tracking, MlflowSettings):
         return None
-    words = experiment_overrides(word for word in plan.argv if not word.startswith("-"))
-    varied = [word for word in words if "," in word or "(" in word]
     return SweepRun.open(
         settings.tracking,
         outputs=settings.outputs_path,
         sweep_dir=plan.sweep_dir,
-        name=" ".join(["sweep", *(varied or words)]),
+        name=title_of(record),
         tags={"command": record.command, "run_dir": str(plan.sweep_dir), "sweep": plan.kind},
     )
 

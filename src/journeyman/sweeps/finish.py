@@ -1,10 +1,16 @@
 """The end of a sweep: the account of every job, the report, the parent run closed."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from journeyman.sweeps.record import STOP_FILE, SWEEP_FILE, JobStatus, SweepRecord
+from journeyman.checkpoint import write_atomically
+from journeyman.sweeps.collect import jobs_in, title_of
+from journeyman.sweeps.record import STOP_FILE, SWEEP_FILE, JobRecord, JobStatus, SweepRecord
+from journeyman.tracking.history import DURATION_TAG, REASON_TAG, STATUS_TAG, JobHistory
 from journeyman.tracking.sweep import SweepRun
+
+REPORT_FILE = "report.html"
 
 _LOUD = {JobStatus.FAILED: "failed", JobStatus.STOPPED: "stopped", JobStatus.PENDING: "not run"}
 
@@ -14,10 +20,28 @@ def finish_sweep(sweep_dir: Path, record: SweepRecord, parent: SweepRun | None) 
     (sweep_dir / STOP_FILE).unlink(missing_ok=True)
     record.save(sweep_dir)
     say(record, sweep_dir)
+    report = None
+    if any(job.status is not JobStatus.PENDING for job in record.jobs):
+        report = write_report(
+            sweep_dir / REPORT_FILE, title_of(record), record.command, jobs_in(sweep_dir, record)
+        )
+        print(f"report: {report}")
     if parent is not None:
         parent.close_children()
+        parent.tell_jobs({job.folder: _tags(job) for job in record.jobs})
         parent.artifact(sweep_dir / SWEEP_FILE)
+        if report is not None:
+            parent.artifact(report)
         parent.finish(record.status, _figures(record))
+
+
+def write_report(path: Path, title: str, command: str | None, jobs: Sequence[JobHistory]) -> Path:
+    """Writes ``report.html`` and returns its path."""
+    # Here, not above: SciPy and matplotlib are heavy, and every sweep begins by importing this.
+    from journeyman.reporting.report import render_report
+
+    write_atomically(path, render_report(title, command, jobs).encode())
+    return path
 
 
 def say(record: SweepRecord, sweep_dir: Path) -> None:
@@ -33,6 +57,16 @@ def say(record: SweepRecord, sweep_dir: Path) -> None:
     if any(not job.status.over for job in record.jobs):
         print(f"what is missing: journeyman resume {sweep_dir}")
     print(f"sweep folder: {sweep_dir}")
+
+
+def _tags(job: JobRecord) -> dict[str, str]:
+    """Returns what a job's run is told of its end."""
+    tags = {STATUS_TAG: job.status.value}
+    if job.error is not None:
+        tags[REASON_TAG] = job.error
+    if job.duration_sec is not None:
+        tags[DURATION_TAG] = repr(job.duration_sec)
+    return tags
 
 
 def _figures(record: SweepRecord) -> dict[str, float]:

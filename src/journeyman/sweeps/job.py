@@ -124,4 +124,4 @@ def sweep_job(run_dir: Path, fail_fast: bool) -> Iterator[SweepJob]:
 def _words(failure: Exception) -> str:
     if isinstance(failure, TrainingError | UserError):
         return "; ".join(str(failure).splitlines())
-    return f"{type(failure).__name__}: {failure}"
+    return f"{type(failure).__name__}: {' '.join(str(failure).split())}"[:2000]

@@ -43,6 +43,7 @@ _MAX_PARAMS_PER_CALL = 100
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # An outage is met by the delivery thread's retries, which training need not wait for; the
     # client's own (7 with up to 120 s each) would hold up the end of a run for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

@@ -105,6 +105,20 @@ class SweepRun:
                     self._client.set_terminated(stage.info.run_id, RunStatus.KILLED.value)
                 self._client.set_terminated(run.info.run_id, RunStatus.KILLED.value)
 
+    def tell_jobs(self, tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Sets on each job's run how the sweep counts it.
+
+        Args:
+            tags: by the job's folder; of a job begun anew the last run gets them.
+        """
+        with self._forgiven("jobs could not be told how they are counted"):
+            below = self._below(self.run_id, "attributes.status != 'RUNNING'")
+            latest = {run.data.tags.get("sweep.job"): run for run in below}
+            for folder in tags.keys() & latest.keys():
+                run_id = latest[folder].info.run_id
+                told = SetTags(RunReference(run_id, run_id), cut_tags(tags[folder]))
+                self._store.set_tags(told)
+
     def artifact(self, path: Path) -> None:
         """Stores a file with the run."""
         with self._forgiven(f"{path.name} could not be stored"):
@@ -130,11 +144,16 @@ class SweepRun:
             sqlite.untune(self._address.database)
 
     def _open_below(self, run_id: str) -> list[Any]:
+        return self._below(run_id, "attributes.status = 'RUNNING'")
+
+    def _below(self, run_id: str, condition: str) -> list[Any]:
+        """Returns the runs right below one, the oldest first."""
         return list(
             self._client.search_runs(
                 [self._client.get_run(run_id).info.experiment_id],
-                f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'",
+                f"tags.`mlflow.parentRunId` = '{run_id}' and {condition}",
                 max_results=_MOST_CHILDREN,
+                order_by=["attributes.start_time ASC"],
             )
         )
 
