@@ -251,6 +251,36 @@ class GuardrailReading(Result):
     reason: str
 
 
+class StageDiagnosis(Result):
+    """Why a stage went as it did: its policy in held-out states that the demonstrator was in.
+
+    It is the policy that the stage trained, also where it was then rolled back.
+    """
+
+    states: int
+    """Held-out demonstrated states looked at; 0: there are none, and what they would show is
+    None or empty."""
+    kl_to_prior: float | None = None
+    """Mean KL(prior, policy) in nats; the prior is the policy of the last accepted bc stage
+    before this one. None: there was none."""
+    agreement: float | None = None
+    """Share of held-out decisions on which the demonstrated action is the policy's likeliest;
+    None for continuous actions."""
+    agreement_by_action: dict[str, float] = {}
+    """The same by demonstrated action (its recall); of actions with several components, each
+    choice by itself."""
+    support: dict[str, int] = {}
+    """Held-out decisions behind each of them."""
+    action_errors: dict[str, float] = {}
+    """Continuous actions: component -> mean of |policy's mean - demonstrated action|."""
+    value_rmse: float | None = None
+    """Root mean squared (V - return) of the stage's last update, in units of the return that was
+    learned from; None for imitation, which trains no value function."""
+    explained_variance: float | None = None
+    """Share of these returns' variance that the value function foresaw; None likewise, and where
+    returns do not vary."""
+
+
 class AnnealStageResult(Result):
     """One stage of the schedule and what became of it."""
 
@@ -272,6 +302,7 @@ class AnnealStageResult(Result):
     """Digest of what the next stage starts from (the accepted one after a rollback)."""
     training: BCTrainingResult | PPOTrainingResult
     evaluation: EvaluationResult
+    diagnosis: StageDiagnosis
 
 
 class AnnealSummary(Result):

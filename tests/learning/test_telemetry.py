@@ -12,6 +12,7 @@ from journeyman.learning.telemetry import (
     event_metrics,
     explained_variance,
     rollout_metrics,
+    root_mean_squared,
     update_metrics,
 )
 from journeyman.learning.update import FIGURES, UpdateFigures
@@ -140,6 +141,11 @@ def test_what_is_undefined_is_left_out():
     flat, rising = np.ones(6, np.float32), np.arange(6, dtype=np.float32)
     assert correlation(flat, rising) is None
     assert explained_variance(rising, flat) is None
+
+
+def test_the_values_error_is_in_units_of_the_return():
+    # Errors 3 and -1: sqrt((9 + 1) / 2) = sqrt(5).
+    assert root_mean_squared(np.array([3.0, -1.0], np.float32)) == pytest.approx(5**0.5)
 
 
 def test_explained_variance():

@@ -12,6 +12,7 @@ from journeyman.results import (
     EvaluationResult,
     GuardrailReading,
     Interval,
+    StageDiagnosis,
 )
 
 
@@ -46,7 +47,9 @@ def reading(name: str, reason: str, *, applicable: bool = False) -> GuardrailRea
     )
 
 
-def stage(index: int, *readings: GuardrailReading) -> AnnealStageResult:
+def stage(
+    index: int, *readings: GuardrailReading, diagnosis: StageDiagnosis | None = None
+) -> AnnealStageResult:
     # Of its many fields the table reads these.
     return AnnealStageResult.model_construct(
         name=f"0{index}-bc",
@@ -56,6 +59,19 @@ def stage(index: int, *readings: GuardrailReading) -> AnnealStageResult:
         guardrails=readings,
         training=BCTrainingResult.model_construct(),
         evaluation=played({}),
+        diagnosis=diagnosis or StageDiagnosis(states=0),
+    )
+
+
+def summary_of(*stages: AnnealStageResult) -> AnnealSummary:
+    return AnnealSummary.model_construct(
+        status="PASS",
+        reason=f"no guardrail tripped in {len(stages)} stages",
+        stages=stages,
+        untrained=played({}),
+        demonstrator=played({}),
+        final=played({}),
+        promotion=None,
     )
 
 
@@ -81,25 +97,41 @@ def test_what_the_environment_does_not_count_has_no_column() -> None:
 
 def test_a_guardrail_that_no_stage_was_held_against_is_named() -> None:
     uncounted = "queue_events is not applicable: queue_conflict is not counted by test/env"
-    summary = AnnealSummary.model_construct(
-        status="PASS",
-        reason="no guardrail tripped in 2 stages",
+    summary = summary_of(
         # The loss has nothing to compare with in the first stage only.
-        stages=(
-            stage(0, reading("queue_events", uncounted), reading("loss", "no stage before")),
-            stage(
-                1,
-                reading("queue_events", uncounted),
-                reading("loss", "total loss 1 is not over 2", applicable=True),
-            ),
+        stage(0, reading("queue_events", uncounted), reading("loss", "no stage before")),
+        stage(
+            1,
+            reading("queue_events", uncounted),
+            reading("loss", "total loss 1 is not over 2", applicable=True),
         ),
-        untrained=played({}),
-        demonstrator=played({}),
-        final=played({}),
-        promotion=None,
     )
     lines = said(summary)
     assert [line for line in lines if line.startswith("in no stage")] == [
         f"in no stage: {uncounted}"
     ]
     assert lines[-1] == "run: PASS: no guardrail tripped in 2 stages"
+
+
+def test_a_second_table_says_why_stages_went_as_they_did() -> None:
+    practised = StageDiagnosis(
+        states=100,
+        kl_to_prior=0.1234,
+        agreement=0.875,
+        agreement_by_action={"eat": 0.9, "cook": 0.25, "sleep": 0.5, "chat": 0.75},
+        support={"eat": 60, "cook": 4, "sleep": 20, "chat": 16},
+        value_rmse=1.25,
+        explained_variance=-0.5,
+    )
+    lines = said(summary_of(stage(0), stage(1, diagnosis=practised)))
+    assert "stage KL to prior value error explained agreement agrees least on" in lines
+    assert "00-bc - - - - -" in lines
+    # The actions that are answered worst, however they are broken into lines.
+    assert "01-bc 0.123 1.25 -0.50 0.875 cook 0.25, sleep 0.50, chat 0.75" in " ".join(lines)
+
+
+def test_of_continuous_actions_the_largest_errors_are_named() -> None:
+    steered = StageDiagnosis(states=9, action_errors={"gas": 0.5, "wheel": 2.0})
+    lines = said(summary_of(stage(0, diagnosis=steered)))
+    assert "stage KL to prior value error explained agreement largest errors" in lines
+    assert "00-bc - - - - wheel 2, gas 0.5" in lines

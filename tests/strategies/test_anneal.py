@@ -1,5 +1,6 @@
 """The schedule really trains one policy, judges it by play, and really rolls back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from journeyman.checkpoint import Checkpoint, load_checkpoint
 from journeyman.context import TrainingContext
 from journeyman.settings.anneal import StageSettings
-from journeyman.strategies.anneal import AnnealStrategy, Telemetry
+from journeyman.strategies.anneal import Telemetry
 from journeyman.strategies.base import StageOutcome
 from journeyman.strategies.training import anneal_strategy
 from support.anneal import IMITATE, PRACTISE, Recorder, context_for, run
@@ -73,7 +74,7 @@ class OnceWrecked:
 def test_rollback_restores_the_digest_and_the_next_stage_starts_from_it(tmp_path: Path) -> None:
     practice = OnceWrecked()
     shipped = anneal_strategy()
-    strategy = AnnealStrategy({**shipped.trainers, "ppo": practice}, shipped.untrained)
+    strategy = replace(shipped, trainers={**shipped.trainers, "ppo": practice})
     third = {**PRACTISE, "cycle": 2}
     context = context_for(tmp_path, IMITATE, PRACTISE, third)
     summary = strategy.run(context, None)
@@ -98,7 +99,7 @@ def test_rollback_restores_the_digest_and_the_next_stage_starts_from_it(tmp_path
 
 def test_a_rolled_back_last_stage_leaves_the_accepted_policy(tmp_path: Path) -> None:
     shipped = anneal_strategy()
-    strategy = AnnealStrategy({**shipped.trainers, "ppo": wrecked}, shipped.untrained)
+    strategy = replace(shipped, trainers={**shipped.trainers, "ppo": wrecked})
     context = context_for(tmp_path, IMITATE, PRACTISE)
     summary = strategy.run(context, None)
     assert summary.weights_digest == summary.stages[0].training.weights_digest
@@ -214,3 +215,37 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     one = context_for(tmp_path / "a", IMITATE, seed=0)
     other = context_for(tmp_path / "b", IMITATE, seed=1)
     assert run(one).weights_digest != run(other).weights_digest
+
+
+def test_every_stage_says_how_far_its_policy_is_from_prior_and_demonstrator(
+    tmp_path: Path,
+) -> None:
+    context = context_for(tmp_path, IMITATE, PRACTISE, {**PRACTISE, "cycle": 2})
+    summary = run(context)
+    imitated, practised, later = (stage.diagnosis for stage in summary.stages)
+    # A quarter of 8 worlds x 2 agents x 30 steps is held out, and judged as imitation judges it.
+    assert imitated.states == practised.states == 120
+    assert imitated.agreement == pytest.approx(
+        summary.stages[0].training.val_decision_accuracy  # type: ignore[union-attr]
+    )
+    assert (imitated.kl_to_prior, imitated.value_rmse) == (None, None)
+    assert practised.kl_to_prior is not None
+    assert later.kl_to_prior is not None
+    assert later.kl_to_prior > practised.kl_to_prior > 0.0
+    last = summary.stages[1].training.last_update  # type: ignore[union-attr]
+    assert practised.value_rmse == last["value_rmse"]
+    assert practised.explained_variance == last["explained_variance"]
+    assert sum(imitated.support.values()) == sum(later.support.values())
+    assert isinstance(context.tracker, Recorder)
+    emitted = context.tracker.emissions.of("anneal")
+    assert ["kl_to_prior" in figures for figures in emitted] == [False, True, True]
+    assert emitted[2]["agreement"] == later.agreement
+
+
+def test_practice_alone_reads_no_demonstrations(tmp_path: Path) -> None:
+    alone = {**PRACTISE, "cycle": 0, "bc_weight": 0.0}
+    context = context_for(tmp_path, alone)
+    context.load_demonstrations = lambda: pytest.fail("not asked for")
+    summary = run(context)
+    assert summary.dataset_label == "none"
+    assert summary.stages[0].diagnosis.states == 0

@@ -139,6 +139,7 @@ def update_metrics(
         "grad_norm_max": float(norms.max()),
         "kl_divergence_max": float(kls.max()),
         "rollout_ticks": ticks,
+        "value_rmse": root_mean_squared(learned.values - learned.returns),
     }
     optional = {
         "reward_advantage_corr": correlation(learned.rewards, learned.advantages),
@@ -195,6 +196,11 @@ def explained_variance(values: NDArray[np.float32], returns: NDArray[np.float32]
     if variance < 1e-12:
         return None
     return 1.0 - float((returns - values).var(dtype=np.float64)) / variance
+
+
+def root_mean_squared(errors: NDArray[np.float32]) -> float:
+    """Returns ``sqrt(mean(errors ** 2))``."""
+    return float(np.sqrt(np.square(errors, dtype=np.float64).mean()))
 
 
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float | None:

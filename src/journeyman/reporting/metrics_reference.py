@@ -17,15 +17,6 @@ COMMAND = "python -m journeyman.reporting.metrics_reference docs/metrics.md"
 BEGIN = "<!-- telemetry: generated from journeyman.tracking.telemetry -->"
 END = "<!-- end of telemetry -->"
 
-NOT_EMITTED = frozenset(
-    {
-        "anneal_kl_weight",
-        "anneal_guide_ratio",
-        "kl_to_prior",
-    }
-)
-"""Fields that the schema allows and no run writes."""
-
 FULLER = {
     "loss_entropy": "The policy's mean entropy with its sign turned, before its coefficient.",
     "transitions": "Transitions this update learned from: of the rollout, of recorded play, or of "
@@ -120,6 +111,7 @@ READING = {
     "anneal_guide_ratio": "share | -",
     "loss_bc": "nats | lower",
     "kl_to_prior": "nats | -",
+    "value_rmse": "return units | lower, at one scale of returns",
     "explained_variance": "up to 1 | higher: 1 a perfect critic, 0 or less none",
     "episode_return_mean": "return | higher",
     "env_steps_per_sec": "1/s | higher",
@@ -134,11 +126,8 @@ def telemetry_names() -> tuple[str, ...]:
 
 
 def telemetry_tables() -> str:
-    """Returns the tables of what runs emit, and of what the schema merely allows."""
-    emitted = [name for name in telemetry_names() if name not in NOT_EMITTED]
-    allowed = [name for name in telemetry_names() if name in NOT_EMITTED]
-    lines = [*_table(emitted), "", "Allowed by the schema, but written by no run today:", ""]
-    return "\n".join([*lines, *_table(allowed)])
+    """Returns the table of what an update's line holds."""
+    return "\n".join(_table(telemetry_names()))
 
 
 def with_telemetry(text: str) -> str:

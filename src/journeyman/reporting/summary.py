@@ -16,6 +16,7 @@ from journeyman.results import (
     PromotionSnapshot,
     ReplaySummary,
     RunResult,
+    StageDiagnosis,
     TrainingSummary,
 )
 
@@ -107,6 +108,7 @@ def _print_anneal(result: AnnealSummary, console: Console, confidence: float) ->
         )
     _add_play(table, result.final, name="final", status=result.status)
     console.print(table)
+    console.print(why_table(result.stages))
     for stage in result.stages:
         rolled = ", rolled back" if stage.rolled_back else ""
         _print_line(console, f"{stage.name}: {stage.status}{rolled}: {stage.reason}")
@@ -114,6 +116,49 @@ def _print_anneal(result: AnnealSummary, console: Console, confidence: float) ->
         _print_line(console, f"in no stage: {reason}")
     _print_line(console, f"run: {result.status}: {result.reason}")
     _print_promotion(result.promotion, console)
+
+
+def why_table(stages: Sequence[AnnealStageResult]) -> Table:
+    """Returns a row a stage: how far its policy is from prior and demonstrator, and its critic.
+
+    Args:
+        stages: of a schedule, in order.
+    """
+    table = Table(title="why", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("stage", no_wrap=True)
+    for header in ("KL to prior", "value error", "explained", "agreement"):
+        table.add_column(header, justify="right", no_wrap=True)
+    continuous = any(stage.diagnosis.action_errors for stage in stages)
+    table.add_column("largest errors" if continuous else "agrees least on")
+    for stage in stages:
+        found = stage.diagnosis
+        table.add_row(
+            stage.name,
+            _figure(found.kl_to_prior, ".3f"),
+            _figure(found.value_rmse, ".3g"),
+            _figure(found.explained_variance, ".2f"),
+            _figure(found.agreement, ".3f"),
+            _worst_actions(found),
+        )
+    table.caption = (
+        "KL(prior, policy) in nats, and agreement with the demonstrator's decisions, in held-out "
+        "states; root mean squared error and explained variance of the last update's values"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _worst_actions(found: StageDiagnosis) -> str:
+    """Returns the three demonstrated actions that are answered least like the demonstrator."""
+    if found.action_errors:
+        worst = sorted(found.action_errors.items(), key=lambda one: -one[1])[:3]
+        return ", ".join(f"{name} {error:.3g}" for name, error in worst)
+    least = sorted(found.agreement_by_action.items(), key=lambda one: one[1])[:3]
+    return ", ".join(f"{name} {share:.2f}" for name, share in least) or "-"
 
 
 def _never_applicable(stages: Sequence[AnnealStageResult]) -> list[str]:

@@ -9,9 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from journeyman.checkpoint import Checkpoint, write_json
 from journeyman.context import MetricValue, TrainingContext
-from journeyman.policies.prior import with_prior
+from journeyman.policies.numpy_actor_critic import NumpyActorCritic
+from journeyman.policies.prior import prior_of, with_prior
 from journeyman.results import (
     VERDICT_VALUE,
     AnnealStageResult,
@@ -19,7 +23,9 @@ from journeyman.results import (
     BCTrainingResult,
     EvaluationResult,
     PPOTrainingResult,
+    StageDiagnosis,
 )
+from journeyman.services.diagnosis import diagnose
 from journeyman.services.guardrails import (
     Baseline,
     StageAction,
@@ -49,6 +55,9 @@ Telemetry = Mapping[str, MetricValue]
 StageTrainer = Callable[[TrainingContext, Checkpoint, StageSettings, Telemetry], StageOutcome]
 """Trains the policy in a checkpoint through one stage, adding constants to its telemetry."""
 
+HeldOut = Callable[[TrainingContext, Checkpoint], NDArray[np.int64] | None]
+"""Rows of the demonstrations that nothing behind a checkpoint trained on; None: unknown."""
+
 
 @dataclass
 class Course:
@@ -76,16 +85,18 @@ class AnnealStrategy:
     Attributes:
         trainers: mode -> trainer.
         untrained: makes the untrained policy's checkpoint.
+        held_out: says what imitation held out.
     """
 
     trainers: Mapping[Literal["bc", "ppo"], StageTrainer]
     untrained: Callable[[TrainingContext], Checkpoint]
+    held_out: HeldOut
 
     def run(self, context: TrainingContext, start: Checkpoint | None) -> AnnealSummary:
         """Trains, plays, checks and accepts or rolls back each stage; then promotion."""
         began = time.monotonic()
         first = self.untrained(context) if start is None else start
-        demonstrations = context.demonstrations()
+        dataset_label = _dataset_label(context)
         untrained = play(context, player(first, "untrained"))
         demonstrator = play_demonstrator(context)
         emit_baselines(context, untrained, demonstrator)
@@ -106,7 +117,7 @@ class AnnealStrategy:
         summary = AnnealSummary(
             status=status,
             reason=reason,
-            dataset_label=demonstrations.label,
+            dataset_label=dataset_label,
             stages=tuple(course.stages),
             baselines=_baseline_figures(course.baseline),
             untrained=untrained,
@@ -167,11 +178,32 @@ class AnnealStrategy:
                 digest_after=course.current.digest(),
                 training=outcome.result,
                 evaluation=evaluation,
+                diagnosis=self._diagnosis(context, trained, outcome),
             )
             course.stages.append(result)
             context.save(course.current, name)
             _report(context, stage_run, result, steps_spent(trained))
         return decision.action
+
+    def _diagnosis(
+        self, context: TrainingContext, trained: Checkpoint, outcome: StageOutcome
+    ) -> StageDiagnosis:
+        rows = self.held_out(context, trained)
+        with context.spans.span("evaluate"):
+            return diagnose(
+                NumpyActorCritic.from_checkpoint(trained, with_values=False),
+                prior_of(trained),
+                outcome.result,
+                None if rows is None else context.demonstrations(),
+                rows,
+            )
+
+
+def _dataset_label(context: TrainingContext) -> str:
+    """Returns the demonstrations' name; captures or reads them if any stage asks for them."""
+    if not any(stage.demonstrates for stage in context.settings.anneal.stages):
+        return "none"
+    return context.demonstrations().label
 
 
 def _telemetry(
@@ -181,7 +213,7 @@ def _telemetry(
     known: dict[str, MetricValue] = {
         "anneal_cycle": stage.cycle,
         "anneal_stage": name,
-        "anneal_dataset": context.demonstrations().label,
+        "anneal_dataset": _dataset_label(context),
         "cycle_id": stage.cycle,
     }
     for done in course.stages:
@@ -254,6 +286,8 @@ def _report(
     values = {g.name: g.value for g in result.guardrails if g.value is not None}
     tripped = {f"{g.name}_tripped": g.tripped for g in result.guardrails}
     context.emit("guard", {**values, **deltas, **tripped}, step)
+    diagnosis = result.diagnosis
+    why = {"kl_to_prior": diagnosis.kl_to_prior, "agreement": diagnosis.agreement}
     context.emit(
         "anneal",
         {
@@ -262,6 +296,7 @@ def _report(
             "bc_weight": result.bc_weight_end,
             "status": VERDICT_VALUE[result.status],
             "rolled_back": result.rolled_back,
+            **{name: figure for name, figure in why.items() if figure is not None},
         },
         step,
     )

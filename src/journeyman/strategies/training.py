@@ -4,8 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from journeyman.checkpoint import Checkpoint
 from journeyman.context import TrainingContext
+from journeyman.learning.demonstrations import split_rows
 from journeyman.learning.policy import initial_checkpoint
 from journeyman.results import TrainingSummary
 from journeyman.settings.anneal import StageSettings
@@ -29,6 +33,15 @@ from journeyman.strategies.ppo_guidance import Leading
 def untrained(context: TrainingContext) -> Checkpoint:
     """Returns the checkpoint of the policy as it is initialised from the run's seed."""
     return initial_checkpoint(context.settings.policy, context.lane_spec, context.seeds)
+
+
+def held_out_rows(context: TrainingContext, checkpoint: Checkpoint) -> NDArray[np.int64] | None:
+    """Returns the rows (S,) that imitation held out; None: nothing has imitated yet."""
+    kept = checkpoint.state.get("held_out")
+    if kept is None:
+        return None
+    seed = context.seeds.integer("split")
+    return split_rows(context.demonstrations(), kept["val_fraction"], seed)[1]
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,7 @@ def ppo_strategy() -> SingleStrategy:
 
 def anneal_strategy() -> AnnealStrategy:
     """Returns ``strategy=anneal`` with the two trainers in it."""
-    return AnnealStrategy({"bc": _bc_stage, "ppo": _ppo_stage}, untrained)
+    return AnnealStrategy({"bc": _bc_stage, "ppo": _ppo_stage}, untrained, held_out_rows)
 
 
 def _train_bc(context: TrainingContext, start: Checkpoint) -> StageOutcome:

@@ -179,6 +179,8 @@ class PPOUpdateMetrics(BaseModel):
     # 1.2: everywhere
     explained_variance: Annotated[float, Field(le=1.0 + 1e-6)] | None = None
     """Absent where returns do not vary."""
+    value_rmse: NonNegative | None = None
+    """Root mean squared distance of the values, as of the rollout, from the returns."""
     episode_return_mean: float | None = None
     """Absent where no episode ended in the rollout."""
     env_steps_per_sec: NonNegative | None = None
