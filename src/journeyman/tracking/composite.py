@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from journeyman.settings.metrics_log import JsonlSettings
 from journeyman.settings.tracking import MlflowSettings, TrackingSettings
@@ -19,12 +20,15 @@ class CompositeTracker:
         self.trackers = tuple(trackers)
 
     @property
-    def position(self) -> dict[str, int]:
-        """Where the run folder's log stands, for a checkpoint; empty without one."""
+    def position(self) -> dict[str, Any]:
+        """Where the run folder's log and MLflow stand, for a checkpoint, JSON-able."""
+        position: dict[str, Any] = {}
         for tracker in self.trackers:
             if isinstance(tracker, JsonlTracker):
-                return tracker.position
-        return {}
+                position |= tracker.position
+            elif isinstance(tracker, MlflowTracker):
+                position["mlflow"] = tracker.position
+        return position
 
     def start(self, run: RunInfo) -> None:
         """Starts all; if one raises, those started before it end FAILED."""
@@ -88,7 +92,7 @@ def build_tracker(
     outputs: Path,
     run_dir: Path,
     *,
-    position: Mapping[str, int] | None = None,
+    position: Mapping[str, Any] | None = None,
 ) -> CompositeTracker:
     """Returns the tracker of a run: the run folder's log, and MLflow where it is chosen.
 
@@ -97,14 +101,17 @@ def build_tracker(
         metrics_log: rotation and frequency of ``metrics.jsonl``.
         outputs: absolute outputs folder.
         run_dir: absolute run folder.
-        position: ``JsonlTracker.position`` of the checkpoint a run resumes from.
+        position: ``CompositeTracker.position`` at the checkpoint a run is resumed from; ``{}``:
+            it is resumed from its beginning; None: it is new.
 
     Raises:
         UserError: the tracking URI is of an unknown kind.
     """
-    jsonl = JsonlTracker(metrics_log, run_dir, position=position)
+    of_mlflow = None if position is None else position.get("mlflow", {})
+    of_log = None if position is None else {n: p for n, p in position.items() if n != "mlflow"}
+    jsonl = JsonlTracker(metrics_log, run_dir, position=of_log)
     # The first one checks names and values before anything is written.
     first: Tracker = NoTracker()
     if isinstance(settings, MlflowSettings):
-        first = MlflowTracker(settings, outputs=outputs)
+        first = MlflowTracker(settings, outputs=outputs, position=of_mlflow)
     return CompositeTracker([first, jsonl])

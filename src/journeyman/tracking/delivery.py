@@ -6,6 +6,7 @@ twice (the store took it but its answer was lost) is recognised as the same rows
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -66,11 +67,19 @@ class Delivery:
                     self._all_due()
                 self._changed.notify()
 
-    def close(self, *, patience_seconds: float) -> list[Operation]:
+    def waiting(self) -> list[Operation]:
+        """Returns what the store has not answered for yet, in order."""
+        with self._changed:
+            return list(self._queue)
+
+    def close(
+        self, *, patience_seconds: float, at_most_seconds: float = math.inf
+    ) -> list[Operation]:
         """Carries out what is queued and ends the thread.
 
         Args:
             patience_seconds: give up when the store has taken nothing for this long.
+            at_most_seconds: give up after this long in any case.
 
         Returns:
             What the store did not take, in order; empty as a rule. Also when interrupted, the
@@ -81,9 +90,11 @@ class Delivery:
             self._all_due()
             self._progress = time.monotonic()
             self._changed.notify()
+        deadline = time.monotonic() + at_most_seconds
         while self._thread.is_alive():
             self._thread.join(0.05)
-            if time.monotonic() - self._progress > patience_seconds:
+            now = time.monotonic()
+            if now - self._progress > patience_seconds or now > deadline:
                 break
         return self.abandon()
 

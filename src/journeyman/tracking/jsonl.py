@@ -33,7 +33,7 @@ class JsonlTracker:
     Args:
         settings: frequency and rotation.
         run_dir: the run folder, which need not exist yet.
-        position: what ``position`` was when the checkpoint was taken.
+        position: what ``position`` was when the checkpoint was taken; ``{}``: the log begins anew.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class JsonlTracker:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         _cut_half_line(self._path)
         if self._given is not None:
-            self._offset = self._given["log_stream_offset"]
+            self._offset = self._given.get("log_stream_offset", 0)
             _drop_lines_from(self._path, self._offset)
             self._calls = {
                 name.removeprefix("calls/"): calls

@@ -7,6 +7,7 @@ active run, and an inherited ``MLFLOW_RUN_ID`` has no say.
 import atexit
 import contextlib
 import logging
+import math
 import os
 import uuid
 import warnings
@@ -29,14 +30,18 @@ from journeyman.tracking.operations import (
     SetTags,
     StoreArtifact,
     now_milliseconds,
+    to_line,
 )
 from journeyman.tracking.protocol import MetricValue, RunInfo, RunStatus, StageRun
 from journeyman.tracking.quiet import quieten
+from journeyman.tracking.resuming import StoredRun, reopen, run_to_resume
 from journeyman.tracking.stage import queued_stage
 from journeyman.tracking.tags import job_tags, user_tags
 from journeyman.tracking.values import MetricCheck, cut_tags, storable_params
 
 FINISH_PATIENCE_SECONDS = 15.0
+KILLED_SECONDS = 1.5
+"""How long a run that was asked to stop may go on delivering."""
 ARTIFACT_WAIT_SECONDS = 30.0
 
 _MAX_PARAMS_PER_CALL = 100
@@ -55,13 +60,14 @@ _logger = logging.getLogger(__name__)
 class MlflowTracker:
     """A run in MLflow with all curves, and light nested runs for its stages.
 
-    A run folder that has been tracked in the same store before (a resumed run) goes on in the
-    same MLflow run: what it holds already is not logged again.
+    A run folder tracked in this store before goes on in the same MLflow run, and its stages in
+    theirs: what they hold already is not logged again.
 
     Args:
         settings: store, experiment, and how metrics are gathered.
         outputs: absolute outputs folder, home of the embedded store.
         finish_patience_seconds: at the end, give up when the store takes nothing for so long.
+        position: ``position`` at the checkpoint a run is resumed from (``{}``: its beginning).
     """
 
     def __init__(
@@ -70,12 +76,15 @@ class MlflowTracker:
         *,
         outputs: Path,
         finish_patience_seconds: float = FINISH_PATIENCE_SECONDS,
+        position: Mapping[str, Any] | None = None,
     ) -> None:
         self._settings = settings
         self._address = resolve_address(settings.uri, outputs)
         self._patience = finish_patience_seconds
         self._check = MetricCheck()
-        self._delivered: dict[str, int] = {}
+        self._given = position
+        self._stored = StoredRun()
+        self._clock = 0
         self._delivery: Delivery | None = None
         self._job: RunReference | None = None
         self._experiment_id = ""
@@ -95,6 +104,14 @@ class MlflowTracker:
     def experiment_id(self) -> str:
         """Id of the experiment; known after ``start``."""
         return self._experiment_id
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """The time of the last point, and what waits for delivery: for a checkpoint, JSON-able."""
+        waiting = [] if self._delivery is None else self._delivery.waiting()
+        position = {"time": self._now(), "undelivered": [to_line(each) for each in waiting]}
+        self._clock += 1  # whatever is logged from now on is later
+        return position
 
     def start(self, run: RunInfo) -> None:
         """Opens the store and the run, and waits until it is there.
@@ -131,11 +148,9 @@ class MlflowTracker:
         Raises:
             ValueError: a name is illegal or a value not finite; nothing is queued then.
         """
-        pairs = self._check(group, metrics, step)
-        if self._delivered:
-            pairs = [pair for pair in pairs if step > self._delivered.get(pair[0], step - 1)]
+        pairs = self._stored.missing(self._check(group, metrics, step), int(step))
         if pairs:
-            self._queue.put(Points(self._started_job, now_milliseconds(), int(step), pairs))
+            self._queue.put(Points(self._started_job, self._now(), int(step), pairs))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Queues tags of the job's run."""
@@ -156,7 +171,8 @@ class MlflowTracker:
     @contextmanager
     def stage(self, name: str, settings: Mapping[str, object]) -> Iterator[StageRun]:
         """Opens a light run under the job's; it ends FAILED or KILLED if an exception passes."""
-        with queued_stage(self._queue, self.run_id, name, settings) as stage:
+        known = self._stored.stages.get(name)
+        with queued_stage(self._queue, self.run_id, name, settings, known) as stage:
             yield stage
 
     def finish(self, status: RunStatus) -> None:
@@ -170,7 +186,10 @@ class MlflowTracker:
         atexit.unregister(self.finish)
         delivery.put(EndRun(self._started_job, status.value, now_milliseconds()), urgent=True)
         try:
-            delivery.close(patience_seconds=self._patience)
+            # Whoever ended the run is waiting; the spool keeps what is left.
+            killed = status is RunStatus.KILLED
+            limit = min(self._patience, KILLED_SECONDS) if killed else math.inf
+            delivery.close(patience_seconds=self._patience, at_most_seconds=limit)
         finally:
             rest = delivery.abandon()
             if rest:
@@ -196,6 +215,11 @@ class MlflowTracker:
             raise RuntimeError("the tracker was not started, or is finished")
         return self._delivery
 
+    def _now(self) -> int:
+        """Returns the time in Unix milliseconds, never earlier than that of a logged point."""
+        self._clock = max(self._clock, now_milliseconds())
+        return self._clock
+
     def _create(self, client: Any, store: "MlflowStore", run: RunInfo) -> RunReference:
         params, left_out = storable_params(run.params)
         tags = {**user_tags(), **job_tags(run), **left_out}
@@ -207,23 +231,13 @@ class MlflowTracker:
         return job
 
     def _reopen(self, client: Any, store: "MlflowStore", run: RunInfo) -> RunReference | None:
-        identity = RunIdentity.read(run.run_dir)
-        if identity is None or identity.tracking_uri != self._address.shown:
+        here = RunIdentity(self._address.shown, self._experiment_id, "")
+        identity = run_to_resume(client, run, here, search=self._given is not None)
+        if identity is None:
             return None
-        job = RunReference(identity.run_id, identity.run_id)
-        if spool.spooled_uri(run.run_dir) == self._address.shown:
-            spool.deliver(run.run_dir, store)
         self._experiment_id = identity.experiment_id
-        client.update_run(job.run_id, status="RUNNING")
-        store.set_tags(SetTags(job, job_tags(run)))
-        # Stages that were open when the run died would stay RUNNING for ever.
-        for stage in client.search_runs(
-            [self._experiment_id],
-            f"tags.`mlflow.parentRunId` = '{job.run_id}' and attributes.status = 'RUNNING'",
-        ):
-            client.set_terminated(stage.info.run_id, RunStatus.KILLED.value)
-        latest = client.get_run(job.run_id).data.to_proto().metrics
-        self._delivered = {metric.key: int(metric.step) for metric in latest}
+        job, self._stored = reopen(client, store, run, identity, self._given or {})
+        self._clock = self._stored.latest + 1
         return job
 
 
@@ -257,6 +271,8 @@ class MlflowStore:
                 run_name=operation.name,
             )
             operation.run.run_id = created.info.run_id
+        else:
+            self._client.update_run(operation.run.run_id, status="RUNNING")
         params = [Param(key, value) for key, value in operation.params.items()]
         for first in range(0, len(params), _MAX_PARAMS_PER_CALL):
             chunk = params[first : first + _MAX_PARAMS_PER_CALL]

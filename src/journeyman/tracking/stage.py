@@ -14,6 +14,7 @@ from journeyman.tracking.operations import (
     now_milliseconds,
 )
 from journeyman.tracking.protocol import RunStatus
+from journeyman.tracking.resuming import StoredStage
 from journeyman.tracking.tags import user_tags
 from journeyman.tracking.values import MetricCheck, cut_tags, storable_params
 
@@ -21,18 +22,21 @@ from journeyman.tracking.values import MetricCheck, cut_tags, storable_params
 class QueuedStage:
     """A stage's run; it need not exist in the store yet."""
 
-    def __init__(self, queue: Delivery, run: RunReference) -> None:
+    def __init__(
+        self, queue: Delivery, run: RunReference, known: frozenset[str] = frozenset()
+    ) -> None:
         self._queue = queue
         self._run = run
+        self._known = known
         self._check = MetricCheck()
 
     def figures(self, metrics: Mapping[str, float]) -> None:
-        """Sets final figures, named as given.
+        """Sets final figures, named as given; those the store has are left as they are.
 
         Raises:
             ValueError: a name is illegal or a value not finite.
         """
-        pairs = self._check("", metrics, 0)
+        pairs = [pair for pair in self._check("", metrics, 0) if pair[0] not in self._known]
         self._queue.put(Points(self._run, now_milliseconds(), 0, pairs))
 
     def tag(self, tags: Mapping[str, str]) -> None:
@@ -42,14 +46,26 @@ class QueuedStage:
 
 @contextmanager
 def queued_stage(
-    queue: Delivery, parent_id: str, name: str, settings: Mapping[str, object]
+    queue: Delivery,
+    parent_id: str,
+    name: str,
+    settings: Mapping[str, object],
+    known: StoredStage | None = None,
 ) -> Iterator[QueuedStage]:
-    """Yields a stage run under a job's run; it ends with the truth about how it was left."""
-    run = RunReference(uuid.uuid4().hex)
+    """Yields a stage run under a job's run; it ends with the truth about how it was left.
+
+    Args:
+        queue: what carries it to the store.
+        parent_id: id of the job's run.
+        name: of the stage.
+        settings: of the stage.
+        known: the run of this stage that the store has, to go on in; None: a new one.
+    """
+    run = RunReference(uuid.uuid4().hex, None if known is None else known.run_id)
     params, left_out = storable_params(settings)
     tags = {"mlflow.parentRunId": parent_id, "kind": "stage", **user_tags(), **left_out}
     queue.put(OpenRun(run, name, tags, params, now_milliseconds()))
-    stage = QueuedStage(queue, run)
+    stage = QueuedStage(queue, run, frozenset() if known is None else known.figures)
     status = RunStatus.FINISHED
     try:
         yield stage
