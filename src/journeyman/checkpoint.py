@@ -79,7 +79,7 @@ class Checkpoint:
         arrays = {
             name: array for name, array in self.arrays.items() if name.split("/")[0] in owners
         }
-        left_behind = ("env", "schedule", "tracker", "generators")
+        left_behind = ("env", "schedule", "tracker", "generators", "course")
         state = {name: value for name, value in self.state.items() if name not in left_behind}
         return replace(self, arrays=arrays, state={**state, "generators": dict(generators)})
 

@@ -1,9 +1,10 @@
 """What a strategy is handed: everything it may use, nothing it has to look up."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from journeyman.checkpoint import Checkpoint, save_checkpoint
 from journeyman.env.protocol import LaneEnv, LaneSpec
@@ -91,6 +92,8 @@ class TrainingContext:
         load_replay_dataset: captures or reads the dataset as batches.
         stop_requested: signal number asked for by the outside, or None.
         tracker_position: where the metrics log stands, for checkpoints.
+        describe_course: what the strategy knows besides the policy, JSON-able, for checkpoints.
+        resumed: the last checkpoint of this very run, which was ended too early; None: it is new.
         anneal_ratio: the current weight of the demonstration loss.
         telemetry: ``HEALTH`` of every PPO update since the list was last cleared.
         spans: where the wall time goes.
@@ -107,11 +110,14 @@ class TrainingContext:
     load_demonstrations: Callable[[], "Demonstrations"]
     load_replay_dataset: Callable[[], "ReplayDataset"]
     stop_requested: Callable[[], int | None]
-    tracker_position: Callable[[], Mapping[str, int]] = dict
+    tracker_position: Callable[[], Mapping[str, Any]] = dict
+    describe_course: Callable[[], Mapping[str, Any]] = dict
+    resumed: Checkpoint | None = None
     anneal_ratio: AnnealRatio = field(default_factory=AnnealRatio)
     telemetry: list[Mapping[str, MetricValue]] = field(default_factory=list)
     spans: Spans = field(default_factory=Spans)
     trace: Path | None = None
+    _began: float = field(default_factory=time.monotonic, init=False)
     _demonstrations: "Demonstrations | None" = field(default=None, init=False)
     _replay_dataset: "ReplayDataset | None" = field(default=None, init=False)
 
@@ -154,12 +160,28 @@ class TrainingContext:
     def save(self, checkpoint: Checkpoint, name: str = "latest") -> Path:
         """Writes ``checkpoints/<name>.safetensors`` atomically and returns its path.
 
-        The position of the metrics log goes with it, so that a resumed run knows which lines
-        came after.
+        The position of the metrics log and the strategy's course go with it, so that a resumed
+        run knows which lines came after, and what it need not do again.
+
+        Raises:
+            OSError: it cannot be written; the one before is left as it is.
         """
+        state: dict[str, Any] = {}
         if position := self.tracker_position():
-            checkpoint = checkpoint.with_parts({}, tracker=dict(position))
-        path = self.run_dir / "checkpoints" / f"{name}.safetensors"
+            state["tracker"] = dict(position)
+        if course := self.describe_course():
+            state["course"] = {**course, "seconds": self.seconds}
+        path = self.checkpoint_path(name)
         with self.spans.span("checkpoint"):
-            save_checkpoint(checkpoint, path)
+            save_checkpoint(checkpoint.with_parts({}, **state), path)
         return path
+
+    def checkpoint_path(self, name: str) -> Path:
+        """Returns where the run keeps a checkpoint of this name."""
+        return self.run_dir / "checkpoints" / f"{name}.safetensors"
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run so far, with what a resumed one took up to its checkpoint."""
+        before = 0.0 if self.resumed is None else float(self.resumed.state["course"]["seconds"])
+        return before + time.monotonic() - self._began

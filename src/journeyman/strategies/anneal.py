@@ -4,9 +4,8 @@ The trainers of the two modes are handed in; this file knows only checkpoints, p
 evaluations, guardrails and what follows from them.
 """
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -28,7 +27,6 @@ from journeyman.results import (
 from journeyman.services.diagnosis import diagnose
 from journeyman.services.guardrails import (
     Baseline,
-    StageAction,
     StageDecision,
     check_guardrails,
     run_verdict,
@@ -48,6 +46,7 @@ from journeyman.strategies.base import (
     steps_spent,
     training_words,
 )
+from journeyman.strategies.course import ScheduleCourse
 from journeyman.tracking.protocol import StageRun
 
 Telemetry = Mapping[str, MetricValue]
@@ -57,25 +56,6 @@ StageTrainer = Callable[[TrainingContext, Checkpoint, StageSettings, Telemetry],
 
 HeldOut = Callable[[TrainingContext, Checkpoint], NDArray[np.int64] | None]
 """Rows of the demonstrations that nothing behind a checkpoint trained on; None: unknown."""
-
-
-@dataclass
-class Course:
-    """Where a schedule stands.
-
-    Attributes:
-        current: what the next stage starts from.
-        evaluation: the played evaluation of ``current``.
-        accepted: the last state whose stage passed: what a rollback restores.
-        baseline: the figures of ``accepted`` that guardrails compare with.
-        stages: results so far.
-    """
-
-    current: Checkpoint
-    evaluation: EvaluationResult
-    accepted: Checkpoint
-    baseline: Baseline
-    stages: list[AnnealStageResult] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -94,18 +74,15 @@ class AnnealStrategy:
 
     def run(self, context: TrainingContext, start: Checkpoint | None) -> AnnealSummary:
         """Trains, plays, checks and accepts or rolls back each stage; then promotion."""
-        began = time.monotonic()
         first = self.untrained(context) if start is None else start
         dataset_label = _dataset_label(context)
-        untrained = play(context, player(first, "untrained"))
-        demonstrator = play_demonstrator(context)
-        emit_baselines(context, untrained, demonstrator)
-
-        baseline = Baseline(evaluation=untrained, ppo_loss=None, trained=start is not None)
-        course = Course(first, untrained, first, baseline)
+        course = ScheduleCourse.resumed_after(context, first)
+        if course is None:
+            course = _begun(context, first, trained=start is not None)
         for index, stage in enumerate(context.settings.anneal.stages):
-            if self._run_stage(context, course, index, stage) == "stop":
-                break
+            if index >= len(course.stages) and not course.stopped:
+                self._run_stage(context, course, index, stage)
+                course.leave_stage(context)
 
         if course.stages[-1].rolled_back:
             # The curve's last point is what a reader compares: it belongs to the final policy.
@@ -120,30 +97,31 @@ class AnnealStrategy:
             dataset_label=dataset_label,
             stages=tuple(course.stages),
             baselines=_baseline_figures(course.baseline),
-            untrained=untrained,
-            demonstrator=demonstrator,
+            untrained=course.untrained,
+            demonstrator=course.demonstrator,
             final=course.evaluation,
             promotion=promotion,
             promotion_pass_streak=0 if promotion is None else promotion.pass_streak,
             promotion_candidate_ready=promotion is not None and promotion.candidate_ready,
             weights_digest=course.current.digest("policy"),
-            duration_sec=time.monotonic() - began,
+            duration_sec=context.seconds,
         )
         write_json(context.run_dir / "anneal_results.json", summary.model_dump(mode="json"))
         return summary
 
     def _run_stage(
-        self, context: TrainingContext, course: Course, index: int, stage: StageSettings
-    ) -> StageAction:
+        self, context: TrainingContext, course: ScheduleCourse, index: int, stage: StageSettings
+    ) -> None:
         """Trains, plays and judges one stage, and moves the course on."""
         name = f"{index:02d}-{stage.mode}"
-        context.anneal_ratio.begin_stage()
-        context.telemetry.clear()
-        before = course.current
+        digest_before = course.enter_stage(context)
         with context.tracker.stage(name, stage.model_dump()) as stage_run:
             context.progress.begin(name)
             telemetry = _telemetry(context, course, stage, name)
-            outcome = self.trainers[stage.mode](context, before, stage, telemetry)
+            train = self.trainers[stage.mode]
+            outcome = course.trained(
+                context, lambda current: train(context, current, stage, telemetry)
+            )
             context.progress.end(training_words(outcome.result))
             trained = outcome.checkpoint.with_parts(
                 {}, schedule={"stages_done": index + 1, "stage_update": 0}
@@ -160,7 +138,7 @@ class AnnealStrategy:
                 rng=evaluation_rng(context),
             )
             decision = stage_verdict(readings, stage.mode)
-            _move_on(context, course, trained, evaluation, outcome, decision)
+            _move_on(context, course, name, trained, evaluation, outcome, decision)
             result = AnnealStageResult(
                 index=index,
                 name=name,
@@ -173,7 +151,7 @@ class AnnealStrategy:
                 reason=decision.reason,
                 guardrails=decision.readings,
                 rolled_back=_rolls_back(decision),
-                digest_before=before.digest(),
+                digest_before=digest_before,
                 digest_trained=trained.digest(),
                 digest_after=course.current.digest(),
                 training=outcome.result,
@@ -183,7 +161,6 @@ class AnnealStrategy:
             course.stages.append(result)
             context.save(course.current, name)
             _report(context, stage_run, result, steps_spent(trained))
-        return decision.action
 
     def _diagnosis(
         self, context: TrainingContext, trained: Checkpoint, outcome: StageOutcome
@@ -199,6 +176,24 @@ class AnnealStrategy:
             )
 
 
+def _begun(context: TrainingContext, first: Checkpoint, *, trained: bool) -> ScheduleCourse:
+    """Plays what the run begins with, and whom it is to learn from; saves the beginning."""
+    untrained = play(context, player(first, "untrained"))
+    demonstrator = play_demonstrator(context)
+    emit_baselines(context, untrained, demonstrator)
+    course = ScheduleCourse(
+        first,
+        untrained,
+        demonstrator,
+        evaluation=untrained,
+        accepted=first,
+        baseline=Baseline(evaluation=untrained, ppo_loss=None, trained=trained),
+    )
+    course.followed(context)
+    context.save(first)
+    return course
+
+
 def _dataset_label(context: TrainingContext) -> str:
     """Returns the demonstrations' name; captures or reads them if any stage asks for them."""
     if not any(stage.demonstrates for stage in context.settings.anneal.stages):
@@ -207,7 +202,7 @@ def _dataset_label(context: TrainingContext) -> str:
 
 
 def _telemetry(
-    context: TrainingContext, course: Course, stage: StageSettings, name: str
+    context: TrainingContext, course: ScheduleCourse, stage: StageSettings, name: str
 ) -> dict[str, MetricValue]:
     """Returns what is known of the schedule when a stage begins, under telemetry's names."""
     known: dict[str, MetricValue] = {
@@ -241,7 +236,8 @@ def _rolls_back(decision: StageDecision) -> bool:
 
 def _move_on(
     context: TrainingContext,
-    course: Course,
+    course: ScheduleCourse,
+    name: str,
     trained: Checkpoint,
     evaluation: EvaluationResult,
     outcome: StageOutcome,
@@ -253,6 +249,7 @@ def _move_on(
     which the checkpoint holds; counters and position in the schedule stay as they are: steps
     spent are spent, and the stage is over.
     """
+    course.stopped = decision.action == "stop"
     if _rolls_back(decision):
         spent = {name: trained.state[name] for name in ("counters", "schedule")}
         course.current = course.accepted.with_parts({}, **spent)
@@ -266,7 +263,7 @@ def _move_on(
             ppo_loss = outcome.result.loss_total_mean
         if isinstance(outcome.result, BCTrainingResult):
             trained = course.current = with_prior(trained)
-        course.accepted = trained
+        course.accepted, course.accepted_name = trained, name
         course.baseline = Baseline(evaluation=evaluation, ppo_loss=ppo_loss)
 
 

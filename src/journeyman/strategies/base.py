@@ -164,7 +164,8 @@ def decide_promotion(
 
     Returns:
         The promotion state after the last evaluation, or None where promotion is off. It stops
-        at the first evaluation that fails: the streak is broken anyway.
+        at the first evaluation that fails: the streak is broken anyway. In a resumed run those
+        played before it was killed count.
     """
     settings = context.settings.promotion
     if isinstance(settings, PromotionOffSettings):
@@ -175,7 +176,10 @@ def decide_promotion(
     store = promotion.PromotionStore(context.run_dir)
     with store.exclusive():
         snapshot = store.load(required_passes=settings.required_passes, current_release=release)
-        for _ in range(settings.evaluations):
+        left = settings.evaluations
+        if context.resumed is not None:
+            left -= _counted(snapshot, digest, settings.evaluations)
+        for _ in range(left):
             seeds, snapshot = promotion.draw_seeds(
                 snapshot, context.seeds.integer("promotion"), settings.episodes
             )
@@ -197,6 +201,13 @@ def decide_promotion(
                 break
     _emit_promotion(context, snapshot, steps_spent(checkpoint))
     return snapshot
+
+
+def _counted(snapshot: PromotionSnapshot, digest: str, all_of_them: int) -> int:
+    """Returns how many evaluations of these weights are over; a failed one was the last."""
+    events = [event for event in snapshot.history if event.get("candidate") == digest]
+    over = [event["passed"] for event in events if event["event"] == "evaluated"]
+    return all_of_them if False in over else len(over)
 
 
 def _champion(

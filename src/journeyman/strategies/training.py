@@ -1,6 +1,5 @@
 """The strategies that train, put together from the two trainers."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from journeyman.strategies.base import (
     training_words,
 )
 from journeyman.strategies.bc import train_bc
+from journeyman.strategies.course import Course
 from journeyman.strategies.ppo import train_ppo
 from journeyman.strategies.ppo_guidance import Leading
 
@@ -58,14 +58,13 @@ class SingleStrategy:
 
     def run(self, context: TrainingContext, start: Checkpoint | None) -> TrainingSummary:
         """Plays, trains, plays again on the same seeds, and has promotion decided."""
-        began = time.monotonic()
         first = untrained(context) if start is None else start
-        before = play(context, player(first, "untrained" if start is None else "start"))
-        demonstrator = play_demonstrator(context)
-        emit_baselines(context, before, demonstrator)
+        course = Course.resumed(context)
+        if course is None:
+            course = _begun(context, first, "untrained" if start is None else "start")
         with context.tracker.stage(f"00-{self.name}", {}) as stage_run:
             context.progress.begin(f"00-{self.name}")
-            outcome = self.train(context, first)
+            outcome = course.trained(context, lambda current: self.train(context, current))
             context.progress.end(training_words(outcome.result))
             after = play(context, player(outcome.checkpoint, self.name))
             emit_evaluation(context, after, steps_spent(outcome.checkpoint))
@@ -74,13 +73,24 @@ class SingleStrategy:
         return TrainingSummary(
             mode="bc_run" if self.name == "bc" else "ppo_run",
             training=outcome.result,
-            untrained=before,
-            demonstrator=demonstrator,
+            untrained=course.untrained,
+            demonstrator=course.demonstrator,
             final=after,
             promotion=decide_promotion(context, outcome.checkpoint, "PASS"),
             weights_digest=outcome.checkpoint.digest("policy"),
-            duration_sec=time.monotonic() - began,
+            duration_sec=context.seconds,
         )
+
+
+def _begun(context: TrainingContext, first: Checkpoint, label: str) -> Course:
+    """Plays what the run begins with and the demonstrator; saves the beginning."""
+    before = play(context, player(first, label))
+    demonstrator = play_demonstrator(context)
+    emit_baselines(context, before, demonstrator)
+    course = Course(first, before, demonstrator)
+    course.followed(context)
+    context.save(first)
+    return course
 
 
 def bc_strategy() -> SingleStrategy:
