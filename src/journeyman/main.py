@@ -26,13 +26,15 @@ def main(config: DictConfig) -> float | None:
     job = HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
     in_sweep = job.mode == RunMode.MULTIRUN
-    with sweep_job(run_dir, config.fail_fast) if in_sweep else nullcontext() as sweep:
+    # Several at a time would write over each other's lines.
+    alone = job.launcher._target_.endswith("BasicLauncher")
+    begun = sweep_job(run_dir, fail_fast=config.fail_fast, aloud=not alone)
+    with begun if in_sweep else nullcontext() as sweep:
         orchestrator = Orchestrator(
             settings_from(config),
             run_dir=run_dir,
             overrides=list(job.overrides.task),
-            # Several at a time would write over each other's lines.
-            show=job.launcher._target_.endswith("BasicLauncher"),
+            show=alone,
             asked_to_stop=None if sweep is None else sweep.asked_to_stop,
         )
         score = objective(orchestrator.run())

@@ -56,7 +56,7 @@ EXPECTED = {
     "promotion": {"gate", "off"},
     "tracking": {"mlflow", "none"},
     "launch": {"local", "joblib", "slurm", "ray"},
-    "sweep": {"grid"},
+    "sweep": {"grid", "optuna"},
     "experiment": {"quickstart", "cartpole", "acrobot", "pendulum", "simple_spread"},
     "debug": {"fast"},
 }

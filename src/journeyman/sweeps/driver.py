@@ -6,9 +6,9 @@ is here, round Hydra's main, and comes in every case.
 
 import os
 import signal
-import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +76,7 @@ def run_sweep(plan: SweepPlan, launch: Launch, *, record: SweepRecord | None = N
                 stopped = int(signal.SIGINT)
             # A launcher may break with any error; the jobs' own accounts say what was done.
             except Exception as error:
+                traceback.print_exc()
                 trouble = error
             stopped = signals.received if stopped is None else stopped
             if stopped is not None or trouble is not None:
@@ -184,6 +185,4 @@ def _status(
     if stopped is not None:
         return "stopped"
     whole = bool(record.jobs) and all(job.status.over for job in record.jobs)
-    if trouble is not None and whole:
-        print(f"journeyman: {type(trouble).__name__}: {trouble}", file=sys.stderr)
     return "done" if whole and trouble is None else "failed"

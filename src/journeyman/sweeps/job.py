@@ -66,12 +66,13 @@ class SweepJob:
 
 
 @contextmanager
-def sweep_job(run_dir: Path, fail_fast: bool) -> Iterator[SweepJob]:
+def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterator[SweepJob]:
     """Keeps ``job.json`` true while a job works, and lets a failure be known where it happens.
 
     Args:
         run_dir: folder of the run, in the sweep's.
         fail_fast: a failure asks all other jobs to stop.
+        aloud: print a line when it is over, for those who see nothing else of it.
 
     Raises:
         TrainingError: whatever ended the job, in words that any launcher can carry to the
@@ -111,14 +112,18 @@ def sweep_job(run_dir: Path, fail_fast: bool) -> Iterator[SweepJob]:
             (run_dir.parent / STOP_FILE).write_text(f"fail_fast: job {run_dir.name} failed\n")
         raise TrainingError(error) from None
     finally:
+        seconds = time.monotonic() - began
         outcome.model_copy(
             update={
                 "status": status,
                 "error": error,
                 "objective": job.objective if status is JobStatus.DONE else None,
-                "duration_sec": time.monotonic() - began,
+                "duration_sec": seconds,
             }
         ).write(run_dir / JOB_FILE)
+        if aloud:
+            reached = "" if job.objective is None else f", return {job.objective:.3f}"
+            print(f"job {run_dir.name}: {status.value} in {seconds:.1f} s{reached}", flush=True)
 
 
 def _words(failure: Exception) -> str:

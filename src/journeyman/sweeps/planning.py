@@ -3,6 +3,7 @@
 Everything that can be known to be wrong is known here, before the first job.
 """
 
+import contextlib
 import os
 from argparse import Namespace
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from journeyman.composition import check_overrides, expand_sweep
 from journeyman.config_folder import CONF_DIR, CONFIG_NAME, require_plugins
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
+from journeyman.sweeps.search import SearchOptions
 from journeyman.sweeps.search_space import SearchSpace, parse_search_space
 
 _DIES_WITH_DRIVER = ("BasicLauncher", "JoblibLauncher")
@@ -71,8 +73,9 @@ def plan_sweep(argv: Sequence[str], arguments: Namespace) -> SweepPlan:
     master = _master_config(overrides, arguments.config_dir, config_name)
     sweeper = master.hydra.sweeper
     kind: Literal["grid", "optuna"] = "optuna" if "Optuna" in sweeper._target_ else "grid"
-    given = [*_configured(sweeper.get("params")), *overrides]
+    given = with_params(sweeper.get("params"), overrides)
     if kind == "optuna":
+        _check_search(sweeper)
         jobs = search_space_of(given).corners()
     else:
         jobs = expand_sweep(given)
@@ -97,14 +100,27 @@ def search_space_of(overrides: Sequence[str]) -> SearchSpace:
     return parse_search_space(_parsed(overrides))
 
 
-def _configured(params: Any) -> list[str]:
-    """Returns ``hydra.sweeper.params`` as overrides; the command line's come after and win."""
+def with_params(params: Any, overrides: Sequence[str]) -> list[str]:
+    """Returns ``hydra.sweeper.params`` as overrides, then those given, which win."""
     node = OmegaConf.to_container(params, resolve=True) if OmegaConf.is_config(params) else params
-    return [f"{key!s}={value}" for key, value in node.items()] if isinstance(node, dict) else []
+    own = [f"{key!s}={value}" for key, value in node.items()] if isinstance(node, dict) else []
+    return [*own, *overrides]
+
+
+def _check_search(sweeper: DictConfig) -> None:
+    """Raises ``UserError`` for every number of a search that is out of its bounds."""
+    options = OmegaConf.to_container(sweeper, resolve=True)
+    assert isinstance(options, dict)
+    named = {str(key): value for key, value in options.items() if key not in ("_target_", "params")}
+    if problems := SearchOptions(**named).problems():
+        raise UserError(problems)
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="journeyman"):
+    # A sweeper is asked inside Hydra, which can be there but once.
+    inside = GlobalHydra.instance().is_initialized()
+    opened = initialize_config_dir(str(CONF_DIR), version_base="1.3") if not inside else None
+    with opened or contextlib.nullcontext():
         loader = GlobalHydra.instance().config_loader()
         try:
             return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))

@@ -71,6 +71,8 @@ def resume_sweep(
         record = record.with_jobs(_renewed(job, sweep_dir) for job in record.jobs)
     else:
         plan = _replanned(plan, sweep_dir, plan.jobs)
+        # Trials that failed are replaced by others.
+        record = record.with_jobs(job for job in record.jobs if job.status.over)
     check(plan.settings)
     return run_sweep(plan, launch, record=record)
 

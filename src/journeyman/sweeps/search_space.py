@@ -97,7 +97,7 @@ def parse_search_space(overrides: Sequence[Override]) -> SearchSpace:
         try:
             axes[key] = _axis(override)
         except ValueError as error:
-            problems.append(f"{key}: {error} (got {override.get_value_element_as_str()})")
+            problems.append(f"{key}: {error} (got {override.input_line})")
     if problems:
         raise UserError(problems)
     return SearchSpace(tuple(fixed.values()), axes)

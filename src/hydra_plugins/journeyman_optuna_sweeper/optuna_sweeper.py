@@ -1,0 +1,81 @@
+"""Seeks the best trial with Optuna: suggests, launches, watches, learns from the outcome.
+
+Optuna is asked and told; it calls nothing itself. So any launcher will do, and a job need not
+know that it is a trial.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+@dataclass
+class OptunaSweeperConf:
+    """Node ``hydra.sweeper`` of ``sweep=optuna``; conf/sweep/optuna.yaml says what each key is."""
+
+    _target_: str = "hydra_plugins.journeyman_optuna_sweeper.optuna_sweeper.OptunaSweeper"
+    trials: int = 20
+    jobs_at_once: int = 1
+    seed: int = 0
+    startup_trials: int = 10
+    storage: str | None = None
+    prune: bool = True
+    prune_metric: str = "eval/return_mean"
+    prune_after_trials: int = 5
+    prune_after_reports: int = 1
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="journeyman_optuna", node=OptunaSweeperConf, provider="journeyman"
+)
+
+
+class OptunaSweeper(Sweeper):
+    """Runs trials in batches until there are as many as were asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+        self.hydra_context: HydraContext | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Takes what Hydra hands over."""
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Suggests and launches trials.
+
+        Args:
+            arguments: the overrides as given: fixed ones, and the axes of the search.
+        """
+        from hydra_plugins.journeyman_optuna_sweeper.grid_sweeper import in_folder
+        from journeyman.sweeps.planning import search_space_of, with_params
+        from journeyman.sweeps.search import Search, SearchOptions
+
+        assert self.config is not None
+        assert self.launcher is not None
+        sweep_dir = Path(self.config.hydra.sweep.dir)
+        OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
+        options = dict(self.options)
+        space = search_space_of(with_params(options.pop("params"), arguments))
+        search = Search(space, SearchOptions(**options), sweep_dir)
+        while batch := search.ask():
+            jobs = [in_folder(job.overrides, job.folder, arguments) for job in batch]
+            with search.watching(batch):
+                self.launcher.launch(jobs, initial_job_idx=batch[0].number)
+            search.tell(batch)
+        return search.best()
