@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from journeyman.learning.stack import BLOCK_ROWS, dense_stack
+from journeyman.learning.dense import BLOCK_ROWS
+from journeyman.learning.stack import dense_stack
 
 
 def layers(*widths):

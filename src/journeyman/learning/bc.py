@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from journeyman.errors import TrainingError
 from journeyman.learning.demonstrations import DemonstrationTensors
 from journeyman.learning.losses import imitation_loss
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.optimizers import FlatOptimizer
+from journeyman.learning.plain import PlainImitation, is_plain
 from journeyman.settings.strategy import BCSettings
 
 FIGURES = ("loss", "correct", "absolute_error", "grad_norm")
@@ -61,8 +63,14 @@ def train_epoch(
     """
     order = torch.from_numpy(rng.permutation(len(samples))).to(network.device)
     rows = []
+    plain = None
+    if settings.label_smoothing == 0.0 and is_plain(network):
+        plain = PlainImitation(network, optimizer, max_grad_norm=settings.max_grad_norm)
     for start in range(0, len(samples), settings.batch_size):
         part = samples.take(order[start : start + settings.batch_size])
+        if plain is not None:
+            rows.append(_plain_step(plain, part))
+            continue
         distribution = network.distribution(network.outputs(part.features, part.grid), part.bias)
         imitation = imitation_loss(
             distribution, part.actions, part.weights, settings.label_smoothing
@@ -88,6 +96,15 @@ def train_epoch(
         mean_absolute_error=error if continuous else None,
         grad_norm=float(table[:, 3].mean()),
     )
+
+
+def _plain_step(plain: PlainImitation, part: DemonstrationTensors) -> Tensor:
+    """One gradient step; returns ``FIGURES`` (4,)."""
+    bias = None if part.bias is None else part.bias.numpy()
+    loss, correct, norm = plain.step(
+        part.features.numpy(), bias, part.actions.numpy(), part.weights.numpy()
+    )
+    return torch.tensor([loss, correct, 0.0, norm])
 
 
 def class_weights(actions: NDArray[np.int64], count: int) -> NDArray[np.float32]:

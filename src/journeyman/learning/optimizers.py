@@ -92,11 +92,19 @@ class FlatOptimizer:
             The gradient's global norm before scaling, a scalar tensor; the device is not waited
             for.
         """
+        self.bind_gradients()
+        self._gradients.zero_()
+        torch.autograd.backward(loss)
+        return self.step(max_norm, policy=policy, value=value)
+
+    def bind_gradients(self) -> None:
+        """Makes the parameters' gradients views of the one piece of memory, if they are not."""
         for parameter, view in self._views:
             if parameter.grad is not view:
                 parameter.grad = view
-        self._gradients.zero_()
-        torch.autograd.backward(loss)
+
+    def step(self, max_norm: float, *, policy: bool = True, value: bool = True) -> Tensor:
+        """Makes a step along the gradients as they are; otherwise as ``descend``."""
         gradients = self._gradients
         if not (policy and value):
             gradients = (self._policy if policy else self._value).gradients

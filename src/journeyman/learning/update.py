@@ -23,6 +23,7 @@ from journeyman.learning.losses import (
 )
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.optimizers import FlatOptimizer
+from journeyman.learning.plain import PlainPractice, is_plain
 from journeyman.settings.strategy import PPOSettings
 
 FIGURES = (
@@ -122,11 +123,15 @@ def optimise(
         batch.columns[2].copy_(normalise_advantages(batch.columns[2], weights).values)
     tables: list[NDArray[np.float32]] = []
     samples = 0
+    plain = _plain_practice(network, optimizer, batch, settings, coefficients, imitates=imitates)
     for epoch in range(settings.epochs):
         rows: list[Tensor] = []
         order, ends = epoch_plan(batch, settings, minibatch_rng)
         samples += ends[-1]
         for minibatch in minibatches(batch, order, ends):
+            if plain is not None:
+                rows.append(_plain_step(plain, minibatch))
+                continue
             shown = None
             if imitates:
                 shown = draw(demonstrations, settings.demonstration_batch_size, demonstration_rng)
@@ -159,6 +164,42 @@ def draw(
         raise ValueError("bc_weight is above 0, but no demonstrations or no generator was given")
     rows = torch.from_numpy(rng.integers(0, len(demonstrations), size))
     return demonstrations.take(rows.to(demonstrations.actions.device))
+
+
+def _plain_practice(
+    network: ActorCritic,
+    optimizer: FlatOptimizer,
+    batch: PracticeBatch,
+    settings: PPOSettings,
+    coefficients: Coefficients,
+    *,
+    imitates: bool,
+) -> PlainPractice | None:
+    """Returns who makes the steps without torch's graph, where they are of that kind."""
+    special = imitates or coefficients.critic_only or batch.prior is not None
+    special = special or len(batch.columns) == 5 or settings.data_mode != "rollout"
+    if special or settings.value_clip is not None or not is_plain(network):
+        return None
+    return PlainPractice(
+        network,
+        optimizer,
+        clip=coefficients.clip,
+        value_coef=settings.value_coef,
+        entropy_coef=coefficients.entropy_coef,
+        max_grad_norm=settings.max_grad_norm,
+        normalise=settings.normalize_advantages == "minibatch",
+    )
+
+
+def _plain_step(plain: PlainPractice, minibatch: Minibatch) -> Tensor:
+    """One gradient step; returns ``FIGURES`` (K,)."""
+    figures = plain.step(
+        minibatch.features.numpy(),
+        None if minibatch.bias is None else minibatch.bias.numpy(),
+        minibatch.actions.numpy(),
+        minibatch.columns.numpy(),
+    )
+    return torch.tensor([figures.get(name, 0.0) for name in FIGURES])
 
 
 def _step(
