@@ -46,7 +46,7 @@ TASKS = {
         env="Acrobot-v1",
         reference=-90.0,
         reference_source="CleanRL's published ppo.py, 500k steps",
-        quick=("strategy.updates=36",),
+        quick=("strategy.updates=90",),
     ),
     "pendulum": Task(
         experiment="pendulum",
