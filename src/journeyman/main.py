@@ -21,6 +21,7 @@ def main(config: DictConfig) -> float | None:
     from journeyman.composition import settings_from
     from journeyman.orchestrator import Orchestrator
     from journeyman.results import objective
+    from journeyman.services.capture_cache import CaptureCache
     from journeyman.sweeps.job import sweep_job
 
     job = HydraConfig.get()
@@ -30,12 +31,15 @@ def main(config: DictConfig) -> float | None:
     alone = job.launcher._target_.endswith("BasicLauncher")
     begun = sweep_job(run_dir, fail_fast=config.fail_fast, aloud=not alone)
     with begun if in_sweep else nullcontext() as sweep:
+        settings = settings_from(config)
+        cache = CaptureCache(settings.outputs_path, scope=str(run_dir.parent))
         orchestrator = Orchestrator(
-            settings_from(config),
+            settings,
             run_dir=run_dir,
             overrides=list(job.overrides.task),
             show=alone,
             asked_to_stop=None if sweep is None else sweep.asked_to_stop,
+            capture_cache=cache if in_sweep else None,
         )
         score = objective(orchestrator.run())
         if sweep is not None:

@@ -32,6 +32,7 @@ from journeyman.results import (
 )
 from journeyman.seeding import SeedPlan
 from journeyman.services import dataset as dataset_service
+from journeyman.services.capture_cache import CaptureCache
 from journeyman.services.demonstrations import demonstrated_by, play_and_keep
 from journeyman.services.rollout import Capture, capture_result, save_capture
 from journeyman.session import RunSession
@@ -56,6 +57,7 @@ class Orchestrator:
         overrides: what was asked for on the command line, for names and tags.
         show: display progress and the final table on the terminal.
         asked_to_stop: asked at every safe point; a signal's number ends the run as that signal.
+        capture_cache: where captured demonstrations are shared with other runs; None: they are not.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Orchestrator:
         overrides: Sequence[str] = (),
         show: bool = False,
         asked_to_stop: Callable[[], int | None] | None = None,
+        capture_cache: CaptureCache | None = None,
     ) -> None:
         self.settings = settings
         self.run_dir = None if run_dir is None else Path(run_dir).resolve()
@@ -73,6 +76,7 @@ class Orchestrator:
         self._progress = ConsoleProgress() if show else SilentProgress()
         self._anneal_ratio = AnnealRatio()
         self._asked_to_stop = asked_to_stop or (lambda: None)
+        self._capture_cache = capture_cache
 
     def run(self, start: Checkpoint | None = None) -> RunResult:
         """Runs ``settings.strategy``.
@@ -300,7 +304,18 @@ class Orchestrator:
         assert not isinstance(dataset, ManifestDatasetSettings)
         policy = dataset.policy if isinstance(dataset, RolloutDatasetSettings) else "demonstrator"
         seed = seeds.integer("demonstrator")
-        return self._capture(policy, dataset.worlds, dataset.ticks, seed, seeds, watch)
+        size = (dataset.worlds, dataset.ticks)
+        if self._capture_cache is None:
+            return self._capture(policy, *size, seed, seeds, watch)
+        stage = self.settings.social_reward.stage_at(0)
+        return self._capture_cache.get(
+            self.settings,
+            lane_spec(self.settings.env),
+            {"policy": policy, "size": size, "seed": seed, "social_stage": stage},
+            seeds["demonstrator"],
+            play=lambda: self._capture(policy, *size, seed, seeds, watch),
+            wait=lambda: None if watch is None else watch(0, dataset.ticks),
+        )
 
     def _capture(
         self, policy: str, worlds: int, ticks: int, seed: int, seeds: SeedPlan, watch: Any = None

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from journeyman.context import RunStopped
+from journeyman.services.capture_cache import CaptureCache
 from journeyman.settings.tracking import MlflowSettings
 from journeyman.sweeps.collect import title_of
 from journeyman.sweeps.finish import finish_sweep
@@ -86,6 +87,7 @@ def run_sweep(plan: SweepPlan, launch: Launch, *, record: SweepRecord | None = N
         ended = ended.with_jobs(_accounted(job, trouble) for job in ended.jobs)
         ended = ended.with_status(_status(ended, stopped, trouble))
         finish_sweep(sweep_dir, ended, parent)
+        CaptureCache(plan.settings[0].outputs_path, str(sweep_dir)).drop_old()
     if stopped is not None:
         return 128 + stopped
     return 0 if ended.status == "done" else 1
