@@ -1,5 +1,6 @@
 """The real schedule on the signal environment, small, with everything it logs kept."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from journeyman.results import AnnealSummary
 from journeyman.seeding import SeedPlan
 from journeyman.settings.anneal import StageSettings
 from journeyman.settings.promotion import PromotionOffSettings
+from journeyman.settings.root import Settings
 from journeyman.strategies.training import anneal_strategy
 from journeyman.tracking.null import NoTracker
 from support.signal_env import SignalEnv
@@ -51,9 +53,7 @@ def context_for(
         social: config group ``social_reward``; None: as shipped.
         changes: of the settings of ppo.
     """
-    settings = compose_settings(
-        [f"evaluation.episodes={episodes}", "evaluation.bootstrap_resamples=200"]
-    )
+    settings = _composed(f"evaluation.episodes={episodes}", "evaluation.bootstrap_resamples=200")
     anneal = settings.anneal.model_copy(
         update={"stages": tuple(StageSettings.model_validate(stage) for stage in stages)}
     )
@@ -86,6 +86,11 @@ def context_for(
     )
     context.made = made  # type: ignore[attr-defined]
     return context
+
+
+@functools.cache
+def _composed(*overrides: str) -> Settings:
+    return compose_settings(overrides)
 
 
 def run(context: TrainingContext) -> AnnealSummary:

@@ -37,6 +37,7 @@ from journeyman.results import BCTrainingResult
 from journeyman.services.imitation import imitation_problems
 from journeyman.settings.strategy import BCSettings
 from journeyman.strategies.base import StageOutcome
+from journeyman.strategies.keeping import Keeper
 
 
 def train_bc(
@@ -70,8 +71,9 @@ def train_bc(
     restore_streams(context.seeds, start, ("minibatch",))
     network = network_from_checkpoint(start, device)
     lesson = _Lesson.prepare(context, start, settings, network)
-    count = settings.epochs if epochs is None else epochs
-    checkpoint, course = _imitate(context, start, settings, network, lesson, count, bc_weight)
+    keeper = Keeper(context, start, settings.epochs if epochs is None else epochs)
+    with keeper.rescue():
+        checkpoint, course = _imitate(context, start, settings, network, lesson, keeper, bc_weight)
     result = lesson.result(
         network,
         course,
@@ -90,7 +92,7 @@ def _imitate(
     settings: BCSettings,
     network: ActorCritic,
     lesson: "_Lesson",
-    count: int,
+    keeper: Keeper,
     bc_weight: Callable[[int], float] | None,
 ) -> tuple[Checkpoint, "_Course"]:
     """The training loop; leaves the best epoch's weights in the network."""
@@ -98,9 +100,15 @@ def _imitate(
     optimizer.restore(start.part("bc_optimizer"))
     course, best = _Course.of(start), start.part("bc_best")
     counters = dict(start.state["counters"])
-    rng = context.seeds["minibatch"]
+    rng, count = context.seeds["minibatch"], keeper.count
+
+    def now() -> Checkpoint:
+        parts = _parts(network, optimizer, lesson) | {"bc_best": best}
+        return _checkpoint(context, start, parts, counters, course, settings)
+
     while course.done < count and not course.exhausted(settings.patience):
-        context.should_stop()
+        if keeper.asked_to_stop():
+            keeper.stop(now())
         began, epoch = time.perf_counter(), course.done + 1
         weight = 1.0 if bc_weight is None else bc_weight(course.done)
         learning_rate = settings.learning_rate * weight
@@ -113,12 +121,12 @@ def _imitate(
         if course.best_epoch == epoch:
             best = weights(network)
         counters["bc_epochs"] += 1
-        samples_per_sec = len(lesson.train) / (time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        samples_per_sec = len(lesson.train) / seconds
         _emit(context, trained, held_out, learning_rate, samples_per_sec, counters)
         context.progress.advance(epoch, count, **_shown(held_out))
-        if epoch % context.settings.checkpoint.every == 0 and epoch < count:
-            parts = _parts(network, optimizer, lesson) | {"bc_best": best}
-            context.save(_checkpoint(context, start, parts, counters, course, settings))
+        if keeper.wants(epoch, seconds):
+            keeper.keep(epoch, now())
     load_weights(network, best)
     parts = _parts(network, optimizer, lesson)
     return _checkpoint(context, start, parts, counters, None, settings), course

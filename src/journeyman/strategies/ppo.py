@@ -30,6 +30,7 @@ from journeyman.results import PPOTrainingResult
 from journeyman.settings.schedule import value_at
 from journeyman.settings.strategy import PPOSettings
 from journeyman.strategies.base import StageOutcome
+from journeyman.strategies.keeping import Keeper
 from journeyman.strategies.ppo_emission import emit_update, shown
 from journeyman.strategies.ppo_guidance import Guidance, Leading
 from journeyman.strategies.ppo_recorded import recorded_play
@@ -81,10 +82,11 @@ def train_ppo(
     device = resolve_device(context.settings.runtime.device)
     with context.spans.span("data"):
         play, start = recorded_play(context, settings, start, device)
+    count = settings.updates if updates is None else updates
     stage = _Stage(
         context=context,
         settings=settings,
-        count=settings.updates if updates is None else updates,
+        keeper=Keeper(context, start, count, keep_all=settings.on_nan == "rollback"),
         bc_weight=bc_weight,
         leading=leading,
         social_stage=social_stage,
@@ -97,7 +99,7 @@ def train_ppo(
     if settings.data_mode != "replay":
         env = context.make_env(settings.worlds, social_stage)
     try:
-        with traced(context.trace, max(1, stage.count)) as traced_one:
+        with traced(context.trace, max(1, count)) as traced_one, stage.keeper.rescue():
             outcome = _practise(stage, env, traced_one)
     finally:
         if env is not None:
@@ -111,7 +113,7 @@ class _Stage:
 
     context: TrainingContext
     settings: PPOSettings
-    count: int
+    keeper: Keeper
     bc_weight: Callable[[int], float] | None
     leading: Leading
     social_stage: str
@@ -125,14 +127,15 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
     """The training loop."""
     began = time.perf_counter()
     context, settings, seeds = stage.context, stage.settings, stage.context.seeds
-    course, good = PracticeCourse.of(stage.start), stage.start
+    course, keeper = PracticeCourse.of(stage.start), stage.keeper
     counters = {"ppo_epochs": 0, "replayed": 0, **stage.start.state["counters"]}
-    practice = _resume(stage, env, good)
+    practice = _resume(stage, env, stage.start)
     demonstrations: DemonstrationTensors | None = None
-    guidance = Guidance.prepare(context, good, settings, stage.leading, env)
+    guidance = Guidance.prepare(context, stage.start, settings, stage.leading, env)
     ended_early: str | None = None
-    while course.done < stage.count:
-        context.should_stop()
+    while course.done < keeper.count:
+        if keeper.asked_to_stop():
+            keeper.stop(_state(practice, stage, course, counters))
         clock = UpdateClock()
         coefficients = _coefficients(stage, course)
         if coefficients.bc_weight > 0.0 and demonstrations is None:
@@ -144,7 +147,7 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
                 settings,
                 seeds["act"],
                 context.spans,
-                guide=guidance.guide_at(course.done, stage.count),
+                guide=guidance.guide_at(course.done, keeper.count),
                 prior=guidance.prior,
             )
             clock.collected()
@@ -164,8 +167,8 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
                     prior_log_std=guidance.prior_log_std(stage.device),
                 )
         except NotFiniteError as error:
-            course = _rolled_back(error, settings, course, good)
-            practice = _resume(stage, env, good)
+            course = _rolled_back(error, settings, course, keeper.good)
+            practice = _resume(stage, env, keeper.good)
             continue
         except TrainingError as error:
             raise TrainingError(f"update {course.done + 1}: {error}") from error
@@ -178,10 +181,11 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
         metrics |= {"epoch": counters["ppo_epochs"], "updates": counters["ppo_updates"]}
         metrics["steps"] = counters["env_steps"] + counters["replayed"]
         metrics |= clock.metrics(gathered.env_steps, figures)
-        course.record(metrics, _episode_returns(gathered), stage.count)
+        course.record(metrics, _episode_returns(gathered), keeper.count)
         emit_update(context, env, metrics, gathered, figures, coefficients, clock)
-        context.progress.advance(course.done, stage.count, **shown(metrics))
-        good = _kept(practice, stage, course, counters) or good
+        context.progress.advance(course.done, keeper.count, **shown(metrics))
+        if keeper.wants(course.done, clock.collect_seconds + clock.update_seconds):
+            keeper.keep(course.done, _state(practice, stage, course, counters))
         traced_one()
     seconds = time.perf_counter() - began
     return _outcome(practice, stage, course, counters, seconds, ended_early)
@@ -225,7 +229,7 @@ def _resume(stage: _Stage, env: LaneEnv | None, checkpoint: Checkpoint) -> Pract
 
 
 def _coefficients(stage: _Stage, course: PracticeCourse) -> Coefficients:
-    settings, index, count = stage.settings, course.done, stage.count
+    settings, index, count = stage.settings, course.done, stage.keeper.count
     learning_rate = value_at(settings.learning_rate, index, count)
     return Coefficients(
         learning_rate=learning_rate * course.learning_rate_scale,
@@ -305,20 +309,12 @@ def _metrics(
     return metrics | dict(stage.telemetry)
 
 
-def _kept(
+def _state(
     practice: Practice, stage: _Stage, course: PracticeCourse, counters: Mapping[str, int]
-) -> Checkpoint | None:
-    """Returns the state after an update if it is needed, and saves it if that is due."""
-    due = course.done % stage.context.settings.checkpoint.every == 0 and course.done < stage.count
-    if not due and stage.settings.on_nan != "rollback":
-        return None
-    schedule = course.schedule(stage.start)
-    checkpoint = practice.checkpoint(
-        stage.start, stage.context.seeds, counters=dict(counters), schedule=schedule
-    )
-    if due:
-        stage.context.save(checkpoint)
-    return checkpoint
+) -> Checkpoint:
+    """Returns the state between two updates."""
+    state = {"counters": dict(counters), "schedule": course.schedule(stage.start)}
+    return practice.checkpoint(stage.start, stage.context.seeds, **state)
 
 
 def _outcome(
