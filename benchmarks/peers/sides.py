@@ -10,11 +10,12 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import torch
 
@@ -60,14 +61,16 @@ class Side:
     peer: str | None = None
     rates: dict[str, list[float]] = field(default_factory=dict)
     _process: "subprocess.Popen[str] | None" = None
+    _said: "IO[str]" = field(init=False)
 
     def __enter__(self) -> Self:
         python = sys.executable if self.peer is None else peer_python(self.peer)
+        self._said = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
             [python, HERE / self.script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             text=True,
             env={**os.environ, **dict.fromkeys(THREADS, "1")},
         )
@@ -76,6 +79,7 @@ class Side:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.communicate()
+        self._said.close()
 
     def ask(self, request: Mapping[str, Any]) -> float:
         """Returns the counts a second that a request's work was done at.
@@ -91,7 +95,8 @@ class Side:
         process.stdin.flush()
         line = process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.script} failed; run it by hand with {json.dumps(request)}")
+            self._said.seek(0)
+            raise RuntimeError(f"{self.script} ended:\n{self._said.read()[-4000:]}")
         answer = json.loads(line)
         return float(answer["count"] / answer["wall"])
 
