@@ -71,23 +71,29 @@ def check_env(argv: Sequence[str]) -> int:
 
 
 def resume(argv: Sequence[str]) -> int:
-    """``journeyman resume``: goes on with a sweep; what is done is not done again."""
+    """``journeyman resume``: goes on with a run or a sweep; what is done is not done again."""
     parser = argparse.ArgumentParser(
         prog="journeyman resume",
-        description="Run what is missing or failed in a sweep's folder.",
+        description="Go on with a run that was ended too early, in its folder and to the same "
+        "bits; or run what is missing or failed in a sweep's folder.",
     )
-    parser.add_argument("folder", help="outputs/multirun/... (the one with sweep.json)")
+    parser.add_argument("folder", help="folder of a run (with config.yaml) or a sweep (sweep.json)")
     parser.add_argument(
-        "overrides", nargs="*", help="how it is run, e.g. launch=joblib hydra.sweeper.trials=40"
+        "overrides",
+        nargs="*",
+        help="how a sweep is run, e.g. launch=joblib hydra.sweeper.trials=40",
     )
     arguments = parser.parse_args(argv)
     folder = Path(arguments.folder).resolve()
     from journeyman.sweeps.resume import is_sweep, resume_sweep
 
     if not is_sweep(folder) and (folder / "config.yaml").is_file():
-        raise UserError(
-            f"{folder}: a single run cannot be resumed; journeyman rerun runs it from its beginning"
-        )
+        if arguments.overrides:
+            raise UserError("a resumed run keeps its config; journeyman rerun takes overrides")
+        from journeyman.resume import resume_run
+
+        resume_run(folder)
+        return 0
     from journeyman.cli import launch
     from journeyman.preflight import preflight
 

@@ -1,10 +1,8 @@
 """Builds what a run needs, runs it, and is the facade for Python users."""
 
 import functools
-import secrets
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +28,7 @@ from journeyman.results import (
     RunResult,
     TrainingSummary,
 )
+from journeyman.run_folder import disk_errors, held, new_run_dir, resume_point, start_of
 from journeyman.seeding import SeedPlan
 from journeyman.services import dataset as dataset_service
 from journeyman.services.capture_cache import CaptureCache
@@ -89,6 +88,18 @@ class Orchestrator:
             TrainingError: if training met NaN or infinity; checkpoints remain.
         """
         return self._tracked(self.settings, start)
+
+    def resume(self) -> RunResult:
+        """Goes on with the run in ``run_dir`` from its last checkpoint, or from its beginning.
+
+        It ends with the weights and metrics of a run that was never interrupted.
+
+        Raises:
+            UserError: there is no such folder, its run is finished, or it is still at work.
+        """
+        if self.run_dir is None or not self.run_dir.is_dir():
+            raise UserError(f"{self.run_dir}: no run folder to resume")
+        return self._tracked(self.settings, start_of(self.run_dir), resume=True)
 
     def run_bc(self, start: Checkpoint | None = None) -> TrainingSummary:
         """Imitates the demonstrations, and plays the policy before and after."""
@@ -234,33 +245,38 @@ class Orchestrator:
             )
         return self.settings.model_copy(update={"strategy": strategy})
 
-    def _tracked(self, settings: Settings, start: Checkpoint | None) -> RunResult:
+    def _tracked(
+        self, settings: Settings, start: Checkpoint | None, *, resume: bool = False
+    ) -> RunResult:
         """Opens a run, does the strategy's work in it, and closes it with its true status."""
         preflight([settings])
         strategy = load_strategy(settings.strategy.kind)
         run_dir = self.run_dir or new_run_dir(settings.outputs_path)
-        with (
-            threadpool_limits(settings.runtime.torch_threads),
-            RunSession(settings, run_dir, self._overrides, self._progress) as session,
-        ):
-            context = self._context(settings, session)
-            first = None if start is None else start.as_start(context.seeds.state())
-            began = time.perf_counter()
-            result = strategy.run(context, first)
-            shares = context.spans.shares(time.perf_counter() - began)
-            if settings.profile:
-                keep_profile(shares, run_dir, session.tracker)
-            session.conclude(result)
+        with disk_errors(run_dir), held(run_dir):
+            latest, position = resume_point(run_dir) if resume else (None, None)
+            session = RunSession(settings, run_dir, self._overrides, self._progress, position)
+            with threadpool_limits(settings.runtime.torch_threads), session:
+                context = self._context(settings, session, latest)
+                first = None if start is None else start.as_start(context.seeds.state())
+                if first is not None:
+                    context.save(first, "start")
+                began = time.perf_counter()
+                result = strategy.run(context, first)
+                shares = context.spans.shares(time.perf_counter() - began)
+                if settings.profile:
+                    keep_profile(shares, run_dir, session.tracker)
+                session.conclude(result, context.seconds)
         if isinstance(self._progress, ConsoleProgress):
-            self._progress.close()
-            confidence = settings.evaluation.confidence
-            print_summary(result, self._progress.console, confidence=confidence)
+            console = self._progress.console
+            print_summary(result, console, confidence=settings.evaluation.confidence)
             if settings.profile:
-                self._progress.console.print(profile_table(shares))
-            self._progress.console.print(f"run folder: {run_dir}", markup=False)
+                console.print(profile_table(shares))
+            console.print(f"run folder: {run_dir}", markup=False)
         return result
 
-    def _context(self, settings: Settings, session: RunSession) -> TrainingContext:
+    def _context(
+        self, settings: Settings, session: RunSession, latest: Checkpoint | None
+    ) -> TrainingContext:
         seeds = SeedPlan(settings.seed)
         context = TrainingContext(
             settings=settings,
@@ -272,15 +288,19 @@ class Orchestrator:
             environment=self._environment,
             load_demonstrations=lambda: self._demonstrations(context),
             load_replay_dataset=self.build_replay_dataset,
-            stop_requested=lambda: session.signals.received or self._asked_to_stop(),
+            stop_requested=lambda: session.signals.take() or self._asked_to_stop(),
             tracker_position=lambda: session.tracker.position,
+            resumed=latest,
             anneal_ratio=self._anneal_ratio,
             trace=session.run_dir / TRACE if settings.profile == "trace" else None,
         )
         return context
 
     def _environment(self, num_worlds: int, social_stage: str) -> LaneEnv:
-        use_town_threads(self.settings.runtime.town_threads)
+        import numba
+
+        # The worlds' bits do not depend on it.
+        numba.set_num_threads(self.settings.runtime.town_threads)
         return make_env(self.settings.env, num_worlds=num_worlds, social_stage=social_stage)
 
     def _demonstrations(self, context: TrainingContext) -> Demonstrations:
@@ -290,7 +310,8 @@ class Orchestrator:
             demonstrations = dataset_service.load_demonstrations(dataset)
             dataset_service.check_against(context.lane_spec, demonstrations)
         else:
-            capture = self._capture_dataset(context.seeds, context.watch)
+            # Generators of its own: a resumed run, whose others stand elsewhere, captures the same.
+            capture = self._capture_dataset(SeedPlan(self.settings.seed), context.watch)
             demonstrations = capture.demonstrations
             if dataset.save:
                 metadata = {"seed": self.settings.seed}
@@ -330,16 +351,3 @@ class Orchestrator:
             rng=seeds["demonstrator"],
             watch=watch,
         )
-
-
-def new_run_dir(outputs: Path) -> Path:
-    """Returns a run folder's path that no other run has: date, time and a random token."""
-    now = datetime.now()
-    return outputs / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S}-{secrets.token_hex(2)}"
-
-
-def use_town_threads(threads: int) -> None:
-    """Sets the threads of compiled kernels; the worlds' bits do not depend on it."""
-    import numba
-
-    numba.set_num_threads(threads)

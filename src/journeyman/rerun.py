@@ -11,7 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from journeyman.composition import settings_from
 from journeyman.errors import UserError
-from journeyman.orchestrator import Orchestrator, new_run_dir
+from journeyman.orchestrator import Orchestrator
+from journeyman.run_folder import new_run_dir, start_of
 from journeyman.settings.root import Settings
 from journeyman.tracking.jsonl import read_metrics
 
@@ -21,7 +22,9 @@ _TIMED_ENDINGS = ("_sec", "_per_sec", "_ready_at")
 
 
 def rerun_run(original: Path, overrides: Sequence[str] = ()) -> Path:
-    """Runs the saved ``config.yaml`` of a run folder again, from it alone.
+    """Runs the saved ``config.yaml`` of a run folder again, from it and its start alone.
+
+    A run that was begun from a checkpoint begins from it again: the folder has a copy.
 
     Args:
         original: the run folder.
@@ -35,7 +38,8 @@ def rerun_run(original: Path, overrides: Sequence[str] = ()) -> Path:
     """
     settings = saved_settings(original, overrides)
     run_dir = new_run_dir(settings.outputs_path)
-    Orchestrator(settings, run_dir=run_dir, overrides=overrides, show=True).run()
+    orchestrator = Orchestrator(settings, run_dir=run_dir, overrides=overrides, show=True)
+    orchestrator.run(start_of(original))
     return run_dir
 
 
@@ -123,18 +127,25 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
+def changed_since(run_dir: Path, now: Mapping[str, Any]) -> list[str]:
+    """Returns a sentence for each thing that differs from the environment a run began in.
+
+    Args:
+        run_dir: with ``environment.json``.
+        now: the environment to compare with it.
+    """
+    one, other = dict(_leaves(_read(run_dir / "environment.json"))), dict(_leaves(dict(now)))
+    long = ("git.diff", "git.status")
+    keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    return [f"{key} was {one.get(key)}, is {other.get(key)}" for key in keys if key not in long] + [
+        f"{key} differs" for key in keys if key in long
+    ]
+
+
 def _likely_causes(original: Path, again: Path) -> list[str]:
     """Names what differs between the machines and sources of two runs."""
-    one, other = (dict(_leaves(_read(folder / "environment.json"))) for folder in (original, again))
-    return [
-        f"likely cause: {key} was {one.get(key)}, is {other.get(key)}"
-        for key in sorted(one.keys() | other.keys())
-        if key not in ("git.diff", "git.status") and one.get(key) != other.get(key)
-    ] + [
-        f"likely cause: {key} differs"
-        for key in ("git.diff", "git.status")
-        if one.get(key) != other.get(key)
-    ]
+    changes = changed_since(original, _read(again / "environment.json"))
+    return [f"likely cause: {change}" for change in changes]
 
 
 def _require(path: Path) -> None:

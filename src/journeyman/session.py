@@ -7,8 +7,7 @@ import logging
 import shlex
 import signal
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -18,8 +17,10 @@ import yaml
 from journeyman.checkpoint import write_atomically, write_json
 from journeyman.context import Progress, RunStopped
 from journeyman.environment import describe_environment
+from journeyman.errors import UserError
 from journeyman.policies.registry import BUILT_IN, is_path
 from journeyman.results import AnnealSummary, RunResult
+from journeyman.run_folder import RUNNING, note_status, status_of
 from journeyman.settings.root import Settings
 from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.protocol import RunInfo, RunStatus
@@ -28,15 +29,23 @@ _LOG = logging.getLogger(__name__)
 _NAME_LENGTH = 100
 
 
-class StopSignals:
-    """Remembers SIGINT and SIGTERM so that work can end at a safe point; a second one is final.
+GRACE_SECONDS = 2.0
+"""How long work may go on to its next safe point once a signal has asked it to end."""
 
+
+class StopSignals:
+    """Remembers SIGINT and SIGTERM so that work can end at a safe point.
+
+    Work that comes to none within ``GRACE_SECONDS`` is interrupted where it is, as it is by a
+    second signal: what is saved is whole, and what was kept in memory is saved on the way out.
     Outside the main thread no handler can be installed; then only a direct request stops a run.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._previous: dict[int, Any] = {}
+        self._alarm: Any = None
+        self._timer: tuple[float, float] | None = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -45,14 +54,35 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.disarm()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def take(self) -> int | None:
+        """Returns the signal received, if any; whoever asks at a safe point is not interrupted."""
+        if self.received is not None:
+            self.disarm()
+        return self.received
+
+    def disarm(self) -> None:
+        """Lets the work at hand end in its own time."""
+        if self._timer is not None:
+            signal.setitimer(signal.ITIMER_REAL, *self._timer)
+            signal.signal(signal.SIGALRM, self._alarm)
+            self._timer = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             raise RunStopped(number)
         self.received = number
+        self._alarm = signal.signal(signal.SIGALRM, self._on_alarm)
+        self._timer = signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
         _LOG.warning("signal %d: ending at the next safe point", number)
+
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        self.disarm()
+        assert self.received is not None
+        raise RunStopped(self.received)
 
 
 class RunSession:
@@ -63,29 +93,44 @@ class RunSession:
         run_dir: absolute run folder; made if it is missing.
         overrides: what was given on the command line, for the run's name and tags.
         progress: the live display, told to leave the screen at the end.
+        position: of the tracker at the checkpoint the run is resumed from (``{}``: it had none);
+            None: it is a new run.
     """
 
     def __init__(
-        self, settings: Settings, run_dir: Path, overrides: Sequence[str], progress: Progress
+        self,
+        settings: Settings,
+        run_dir: Path,
+        overrides: Sequence[str],
+        progress: Progress,
+        position: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings, self.run_dir, self.progress = settings, run_dir, progress
         self.signals = StopSignals()
         self.tracker = build_tracker(
-            settings.tracking, settings.metrics_log, settings.outputs_path, run_dir
+            settings.tracking,
+            settings.metrics_log,
+            settings.outputs_path,
+            run_dir,
+            position=position,
         )
         self._overrides = list(overrides)
-        self._began = time.monotonic()
+        self._is_new = position is None
 
     def __enter__(self) -> Self:
-        self.run_dir.mkdir(parents=True, exist_ok=True)
         config = self.settings.model_dump(mode="json")
-        text = yaml.safe_dump(with_absolute_paths(config), sort_keys=False, allow_unicode=True)
-        write_atomically(self.run_dir / "config.yaml", text.encode())
         machine = describe_environment(
             torch_threads=self.settings.runtime.torch_threads,
             town_threads=self.settings.runtime.town_threads,
         )
-        write_json(self.run_dir / "environment.json", machine)
+        if self._is_new:
+            self._require_no_run()
+            text = yaml.safe_dump(with_absolute_paths(config), sort_keys=False, allow_unicode=True)
+            write_atomically(self.run_dir / "config.yaml", text.encode())
+        # What the run began with stays on record; a resumed one is warned where it differs.
+        if not (self.run_dir / "environment.json").is_file():
+            write_json(self.run_dir / "environment.json", machine)
+        note_status(self.run_dir, RUNNING)
         self.signals.__enter__()
         try:
             self.tracker.start(self._run_info(config, machine))
@@ -102,6 +147,7 @@ class RunSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.signals.disarm()
         self.progress.close()
         status = RunStatus.FINISHED
         if kind is not None:
@@ -110,16 +156,22 @@ class RunSession:
             self.tracker.tag({"error": f"{kind.__name__}: {error}"[:5000]})
         try:
             self.tracker.finish(status)
+            note_status(self.run_dir, status.value)
         finally:
             self.signals.__exit__()
 
-    def conclude(self, result: RunResult) -> None:
-        """Writes ``results.json`` and hands results and final policy to the tracker."""
+    def conclude(self, result: RunResult, seconds: float) -> None:
+        """Writes ``results.json`` and hands results and final policy to the tracker.
+
+        Args:
+            result: of the strategy.
+            seconds: wall time of the run, that before a resumed one's checkpoint included.
+        """
         document = {
             "strategy": self.settings.strategy.kind,
             "seed": self.settings.seed,
             "result": result.model_dump(mode="json"),
-            "duration_sec": time.monotonic() - self._began,
+            "duration_sec": seconds,
         }
         write_json(self.run_dir / "results.json", document)
         if isinstance(result, AnnealSummary):
@@ -130,6 +182,15 @@ class RunSession:
         final = self.run_dir / "checkpoints" / "final.safetensors"
         if final.is_file():
             self.tracker.artifact(final, "policy")
+
+    def _require_no_run(self) -> None:
+        """Raises ``UserError`` where the folder is another run's: two would be mixed up."""
+        status = status_of(self.run_dir)
+        if status is not None:
+            raise UserError(
+                f"{self.run_dir}: holds a run already ({status}); journeyman resume goes on with "
+                "one that did not end, and a new one needs a folder of its own"
+            )
 
     def _run_info(self, config: dict[str, Any], machine: dict[str, Any]) -> RunInfo:
         settings = self.settings

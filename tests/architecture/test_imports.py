@@ -18,6 +18,7 @@ FLOORS = {
     "commands": 6,
     "doctor": 6,
     "rerun": 6,
+    "resume": 6,
     "main": 5,
     "composition": 5,
     "sweeps": 5,
@@ -29,6 +30,7 @@ FLOORS = {
     "learning": 2,
     "reporting": 2,
     "context": 2,
+    "run_folder": 1,
     "data": 1,
     "env": 1,
     "policies": 1,
@@ -46,6 +48,8 @@ FLOORS = {
 
 SAME_FLOOR = {
     ("commands", "rerun"),
+    ("commands", "resume"),
+    ("resume", "rerun"),
     ("commands", "doctor"),
     ("cli", "commands"),
     ("commands", "cli"),

@@ -1,0 +1,37 @@
+"""Go on with a run that was ended too early."""
+
+import logging
+from pathlib import Path
+
+from journeyman.environment import describe_environment
+from journeyman.errors import UserError
+from journeyman.orchestrator import Orchestrator
+from journeyman.rerun import changed_since, saved_settings
+
+_LOG = logging.getLogger(__name__)
+
+
+def resume_run(run_dir: Path) -> None:
+    """Goes on with a run in its folder, from its last checkpoint, by the config saved there.
+
+    Args:
+        run_dir: absolute run folder.
+
+    Raises:
+        UserError: it is no run folder or a sweep's job, its run is finished, or still at work.
+    """
+    settings = saved_settings(run_dir)
+    if (run_dir / "job.json").is_file():
+        raise UserError(
+            f"{run_dir}: a job of a sweep; journeyman resume {run_dir.parent} runs what is missing"
+        )
+    if (run_dir / "environment.json").is_file():
+        now = describe_environment(
+            torch_threads=settings.runtime.torch_threads,
+            town_threads=settings.runtime.town_threads,
+        )
+        for change in changed_since(run_dir, now):
+            _LOG.warning(
+                "%s since the run began; its bits may differ from an undisturbed one's", change
+            )
+    Orchestrator(settings, run_dir=run_dir, show=True).resume()
