@@ -1,3 +1,4 @@
+import contextlib
 import doctest
 
 import pytest
@@ -36,9 +37,9 @@ def test_a_span_inside_another_is_taken_out_of_the_outer_one(clock):
 
 def test_a_block_that_fails_is_measured_too(clock):
     spans = Spans()
-    with pytest.raises(ValueError, match="no"), spans.span("update"):
+    with contextlib.suppress(ValueError), spans.span("update"):
         clock(3.0)
-        raise ValueError("no")
+        raise ValueError
     with spans.span("env"):
         clock(1.0)
     assert spans.seconds == {"update": 3.0, "env": 1.0}

@@ -68,7 +68,7 @@ def require_episode_limit(limit: int | None, env_id: str) -> int:
     """
     if limit is None:
         raise UserError(
-            f"anneal.stages: guide kind=prefix takes a share of an episode, but episodes of {env_id} "
-            "have no known length; set env.max_episode_steps, or use kind=blend"
+            "anneal.stages: guide kind=prefix takes a share of an episode, but episodes of "
+            f"{env_id} have no known length; set env.max_episode_steps, or use kind=blend"
         )
     return limit
