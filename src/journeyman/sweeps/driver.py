@@ -27,7 +27,6 @@ from journeyman.sweeps.record import (
     JobRecord,
     JobStatus,
     SweepRecord,
-    this_process,
 )
 from journeyman.tracking.sweep import SweepRun
 from journeyman.tracking.tags import PARENT_RUN_VARIABLE
@@ -116,7 +115,7 @@ def _hydra_command_line(plan: SweepPlan, parent: SweepRun | None) -> list[str]:
     if parent is not None:
         told.append(f"+hydra.job.env_set.{PARENT_RUN_VARIABLE}='{parent.run_id}'")
     if plan.dies_with_driver:
-        told.append(f"+hydra.job.env_set.{DRIVER_VARIABLE}='{this_process()}'")
+        told.append(f"+hydra.job.env_set.{DRIVER_VARIABLE}='{os.getpid()}'")
     options = [word for word in plan.argv if not word.startswith("hydra.sweep.dir=")]
     return [*options, *told]
 

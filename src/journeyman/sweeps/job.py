@@ -17,8 +17,9 @@ from journeyman.sweeps.record import JOB_FILE, STOP_FILE, JobOutcome, JobStatus
 
 ERROR_FILE = "error.txt"
 DRIVER_VARIABLE = "JOURNEYMAN_SWEEP_DRIVER"
-"""``host:pid`` of a driver whose jobs are to end with it; not set for jobs of a cluster."""
+"""Process id of a driver whose jobs run in it or in children of its own, and end with it."""
 POLL_SECONDS = 0.5
+GONE = "the sweep's driver is gone"
 PRUNED = "pruned"
 """How the text of a stop file begins that ends a trial of a search early."""
 
@@ -41,7 +42,7 @@ class SweepJob:
         now = time.monotonic()
         if self._reason is None and now - self._looked >= POLL_SECONDS:
             self._looked = now
-            self._reason = self._asked() or self._orphaned()
+            self._reason = self._asked() or (GONE if self.orphaned else None)
         return self._reason
 
     def asked_to_stop(self) -> int | None:
@@ -54,15 +55,11 @@ class SweepJob:
                 return path.read_text().strip() or "stopped"
         return None
 
-    def _orphaned(self) -> str | None:
-        host, _, pid = os.environ.get(DRIVER_VARIABLE, "").rpartition(":")
-        if host != socket.gethostname() or int(pid) == os.getpid():
-            return None
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return "the sweep's driver is gone"
-        return None
+    @property
+    def orphaned(self) -> bool:
+        """Whether the driver this process is to end with has ended."""
+        driver = os.environ.get(DRIVER_VARIABLE)
+        return driver is not None and int(driver) not in (os.getpid(), os.getppid())
 
 
 @contextmanager
@@ -124,6 +121,10 @@ def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterato
         if aloud:
             reached = "" if job.objective is None else f", return {job.objective:.3f}"
             print(f"job {run_dir.name}: {status.value} in {seconds:.1f} s{reached}", flush=True)
+        if job.orphaned:
+            # A worker of joblib would wait five minutes for a driver that is no more. The run is
+            # closed and every file written; nobody is left to hear how it went.
+            os._exit(1)
 
 
 def _words(failure: Exception) -> str:
