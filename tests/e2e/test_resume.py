@@ -1,0 +1,318 @@
+"""A run that is killed, stopped or refused by its disk goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from journeyman.checkpoint import load_checkpoint
+from journeyman.rerun import verify
+from support.commands import TINY, journeyman, mlflow_client, run_folders
+from support.killing import Moment, Processes
+
+COMMAND = (
+    *TINY,
+    "anneal.stages.1.epochs=6",
+    "checkpoint.every=2",
+    "promotion.evaluations=2",
+    "promotion.non_inferiority_margin=100",
+    "tracking.flush_seconds=0.05",
+)
+"""The schedule, six updates of practice, with a promotion that plays both of its evaluations."""
+
+KILLS = 20
+
+
+def drawn(rng: np.random.Generator) -> list[tuple[str, Moment]]:
+    """Draws a moment of each kind, in the order a run comes to them."""
+
+    def call(last: int) -> int:
+        return int(rng.integers(1, last + 1))
+
+    after = bool(rng.integers(2))
+    return [
+        ("opening", Moment("journeyman.tracking.mlflow:MlflowStore.open_run", 1, after)),
+        # 60 ticks of capture, then 60 of each evaluation.
+        ("capture", Moment("journeyman.env.town.vector_env:TownVectorEnv.step", call(60))),
+        (
+            "first plays",
+            Moment("journeyman.env.town.vector_env:TownVectorEnv.step", 60 + call(120)),
+        ),
+        ("bc", Moment("journeyman.strategies.bc:train_epoch", call(3), after)),
+        ("ppo", Moment("journeyman.learning.optimizers:FlatOptimizer.step", 2 + call(20), after)),
+        ("tracking", Moment("journeyman.tracking.mlflow:MlflowStore.log_points", call(3), after)),
+        ("checkpoint", Moment("os:fsync", call(3), after)),
+        ("evaluation", Moment("journeyman.strategies.base:evaluate", 1, after)),
+        ("promotion", Moment("journeyman.services.promotion_store:write_json", 1, after)),
+        ("end", Moment("journeyman.session:RunSession.conclude", 1, after)),
+        ("closing", Moment("journeyman.tracking.mlflow:MlflowStore.end_run", call(2), after)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def processes(work: Path) -> Iterator[Processes]:
+    started = Processes(work)
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(work: Path, processes: Processes) -> tuple[Path, float]:
+    """The run that nobody disturbs: its folder, and the seconds it took."""
+    folder, began = work / "outputs" / "undisturbed", time.monotonic()
+    code, said = processes.run(*COMMAND, f"hydra.run.dir={folder}")
+    assert code == 0, said
+    return folder, time.monotonic() - began
+
+
+def of_the_run(outputs: Path, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Returns a run folder's run in MLflow, and its stages' by name."""
+    client = mlflow_client(outputs)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "journeyman"]
+    runs = client.search_runs([experiment.experiment_id])
+    (job,) = [run for run in runs if run.data.tags.get("run_dir") == str(folder)]
+    stages = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == job.info.run_id]
+    assert len({stage.info.run_name for stage in stages}) == len(stages)
+    return job, {stage.info.run_name: stage for stage in stages}
+
+
+def curves(outputs: Path, folder: Path) -> dict[str, list[Any]]:
+    """Returns what MLflow has of each curve: (step, value), of durations and rates the step."""
+    client = mlflow_client(outputs)
+    job, _ = of_the_run(outputs, folder)
+    found = {}
+    for key in job.data.metrics:
+        points = client.get_metric_history(job.info.run_id, key)
+        timed = key.startswith("time/") or key.endswith("_sec")
+        found[key] = sorted(p.step if timed else (p.step, p.value) for p in points)
+    return found
+
+
+def require_same(outputs: Path, folder: Path, whole: Path) -> None:
+    """Asserts that a run is in no way different from the undisturbed one."""
+    assert verify(whole, folder) == []
+    assert json.loads((folder / "status.json").read_text()) == {"status": "FINISHED"}
+    assert curves(outputs, folder) == curves(outputs, whole)
+    (job, stages), (other, others) = (of_the_run(outputs, each) for each in (folder, whole))
+    assert stages.keys() == others.keys()
+    for name, run in [("job", job), *stages.items()]:
+        assert run.info.status == "FINISHED", name
+        assert "error" not in run.data.tags
+    for name, stage in stages.items():
+        assert stage.data.metrics == others[name].data.metrics
+    assert job.data.params.keys() == other.data.params.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_at_20_random_moments(
+    work: Path, processes: Processes, undisturbed: tuple[Path, float]
+) -> None:
+    """Runs are killed about five times each; all end as the undisturbed one did."""
+    whole, duration = undisturbed
+    rng = np.random.default_rng(20)
+    kills: Counter[str] = Counter()
+    queue: list[tuple[str, Moment]] = []
+    number = 0
+    while kills.total() < KILLS:
+        folder = work / "outputs" / f"killed-{number}"
+        number += 1
+        command: tuple[str, ...] = (*COMMAND, f"hydra.run.dir={folder}")
+        for _ in range(5):
+            if not queue:
+                queue = drawn(rng)
+            kind, moment = queue.pop(0)
+            code, said = processes.run(*command, moment=moment)
+            assert code in (0, -signal.SIGKILL), (kind, moment, said)
+            if (folder / "config.yaml").exists():
+                command = ("resume", str(folder))
+            if code == 0:
+                break
+            kills[kind] += 1
+        else:
+            # Once more, from outside, at whatever it is doing then.
+            seconds = float(rng.uniform(0.1, 0.9)) * duration
+            code, said = processes.run(*command, killed_after=seconds)
+            assert code in (0, -signal.SIGKILL), said
+            kills["any time"] += code != 0
+            if code != 0:
+                code, said = processes.run("resume", str(folder))
+                assert code == 0, said
+        require_same(work / "outputs", folder, whole)
+    assert len(kills) >= 10, kills
+    print(dict(kills), f"{number} runs")
+
+
+def begun(work: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Starts a process of its own that is not waited for."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "journeyman", *arguments],
+        cwd=work,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "MLFLOW_TRACKING_URI": ""},
+    )
+
+
+def wait_for(process: subprocess.Popen[str], folder: Path, pattern: str) -> None:
+    deadline = time.monotonic() + 90
+    while not list(folder.rglob(pattern)):
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "busy"),
+    [
+        (signal.SIGINT, 130, ("anneal.stages.1.epochs=100000",)),
+        (signal.SIGTERM, 143, ("anneal.stages.1.epochs=100000",)),
+        # One update that never comes to an end.
+        (signal.SIGTERM, 143, ("strategy.ppo.epochs=10000", "strategy.ppo.minibatch_size=4")),
+    ],
+)
+def test_a_signal_ends_the_run_within_5_seconds(
+    tmp_path: Path, number: int, code: int, busy: tuple[str, ...]
+) -> None:
+    process = begun(tmp_path, *TINY, *busy, "checkpoint.every=1000")
+    wait_for(process, tmp_path, "00-bc.safetensors")
+    time.sleep(2.0)
+    sent = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    took = time.monotonic() - sent
+    assert process.returncode == code, said
+    assert took < 5.0, f"{took:.1f} s"
+    assert "Traceback" not in said
+    (folder,) = run_folders(tmp_path / "outputs")
+    assert json.loads((folder / "status.json").read_text()) == {"status": "KILLED"}
+    job, stages = of_the_run(tmp_path / "outputs", folder)
+    assert job.info.status == "KILLED"
+    assert {name: stage.info.status for name, stage in stages.items()} == {
+        "00-bc": "FINISHED",
+        "01-ppo": "KILLED",
+    }
+    # No update that was made is lost, though none was due to be saved.
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    updates = [line for line in map(json.loads, lines) if line["group"] == "ppo"]
+    latest = load_checkpoint(folder / "checkpoints" / "latest.safetensors")
+    assert latest.state["counters"]["ppo_updates"] == len(updates)
+    assert len(updates) < 1000
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    work: Path, undisturbed: tuple[Path, float]
+) -> None:
+    whole, _ = undisturbed
+    folder = work / "outputs" / "stopped"
+    process = begun(work, *COMMAND, f"hydra.run.dir={folder}")
+    wait_for(process, folder, "latest.safetensors")
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    done = journeyman("resume", str(folder), cwd=work)
+    assert done.returncode == 0, done.stderr
+    require_same(work / "outputs", folder, whole)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_resumed_says_so(work: Path, undisturbed: tuple[Path, float]) -> None:
+    whole, _ = undisturbed
+    finished = journeyman("resume", str(whole), cwd=work)
+    assert (finished.returncode, finished.stderr) == (
+        2,
+        f"journeyman: {whole}: the run is finished; journeyman rerun runs it again\n",
+    )
+    nothing = journeyman("resume", str(work), cwd=work)
+    assert nothing.returncode == 2
+    assert "Traceback" not in nothing.stderr
+    again = journeyman(*COMMAND, f"hydra.run.dir={whole}", cwd=work)
+    assert again.returncode == 2
+    assert f"{whole}: holds a run already (FINISHED)" in again.stderr
+
+
+@pytest.mark.slow
+def test_two_resumes_do_not_collide(work: Path, undisturbed: tuple[Path, float]) -> None:
+    whole, _ = undisturbed
+    folder = work / "outputs" / "held"
+    first = begun(work, *COMMAND, f"hydra.run.dir={folder}")
+    wait_for(first, folder, "latest.safetensors")
+    second = journeyman("resume", str(folder), cwd=work)
+    if first.poll() is None:
+        assert second.returncode == 2
+        assert f"{folder}: another process is at work on this run" in second.stderr
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 0, said
+    require_same(work / "outputs", folder, whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB; only root may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_the_last_checkpoint_whole(small_disk: Path) -> None:
+    """Nearly full from the start, so that the metrics of 200 updates do not fit; then mended."""
+    command = (*TINY, "tracking=none", "promotion=off", "anneal.stages.1.epochs=200")
+    outputs = small_disk / "outputs"
+    whole, folder = outputs / "whole", outputs / "full"
+    assert journeyman(*command, f"hydra.run.dir={whole}", cwd=small_disk).returncode == 0
+    filler = small_disk / "filler"
+    room = os.statvfs(small_disk)
+    filler.write_bytes(b"\0" * (room.f_bavail * room.f_frsize - 450_000))
+    failed = journeyman(*command, f"hydra.run.dir={folder}", cwd=small_disk)
+    assert failed.returncode == 1, failed.stderr
+    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("journeyman: ")]
+    assert "cannot be written (No space left on device)" in line
+    assert line.endswith(f"the last checkpoint is whole: journeyman resume {folder}")
+    assert "Traceback" not in failed.stderr
+    latest = load_checkpoint(folder / "checkpoints" / "latest.safetensors")
+    assert "course" in latest.state
+    filler.unlink()
+    resumed = journeyman("resume", str(folder), cwd=small_disk)
+    assert resumed.returncode == 0, resumed.stderr
+    assert verify(whole, folder) == []
+
+
+@pytest.mark.slow
+def test_a_read_only_folder_is_refused_in_one_line(small_disk: Path) -> None:
+    command = (*TINY, "tracking=none", "promotion=off", "anneal.stages.1.epochs=100000")
+    process = begun(small_disk, *command)
+    wait_for(process, small_disk, "latest.safetensors")
+    process.kill()
+    process.communicate(timeout=30)
+    (folder,) = run_folders(small_disk / "outputs")
+    before = (folder / "checkpoints" / "latest.safetensors").read_bytes()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for arguments in (("resume", str(folder)), command):
+        done = journeyman(*arguments, cwd=small_disk)
+        assert done.returncode == 2, done.stderr
+        said = [line for line in done.stderr.splitlines() if line.startswith("journeyman: ")]
+        assert len(said) == 1, done.stderr
+        assert "outputs" in said[0]
+        assert "Traceback" not in done.stderr
+    assert (folder / "checkpoints" / "latest.safetensors").read_bytes() == before

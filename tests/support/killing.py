@@ -1,0 +1,155 @@
+"""Runs of the command line that are killed at a named moment, each a process of its own.
+
+A server process imports what is slow to import, once, and forks a child for each command line.
+The child runs it as ``python -m journeyman`` does; at the n-th call of a named function it kills
+itself with SIGKILL, before the call or after it.
+"""
+
+import functools
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill.
+
+    Attributes:
+        function: ``module:name`` or ``module:Class.name``.
+        call: which call of it, from 1 on.
+        after: once it has done its work, not before it begins.
+    """
+
+    function: str
+    call: int = 1
+    after: bool = False
+
+
+class Processes:
+    """Starts command lines in a folder.
+
+    Args:
+        cwd: their working folder.
+    """
+
+    def __init__(self, cwd: Path) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "support.killing"],
+            cwd=cwd,
+            env={
+                **os.environ,
+                "MLFLOW_TRACKING_URI": "",
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._ask, self._answers = self._server.stdin, self._server.stdout
+        self._answers.readline()
+
+    def run(
+        self,
+        *argv: str,
+        moment: Moment | None = None,
+        killed_after: float | None = None,
+    ) -> tuple[int, str]:
+        """Runs a command line.
+
+        Args:
+            argv: of ``journeyman``.
+            moment: when it kills itself.
+            killed_after: seconds after which it is killed from outside, if it still runs.
+
+        Returns:
+            The exit code, -9 if it was killed, and what it said on stderr.
+        """
+        order = {
+            "argv": argv,
+            "moment": None if moment is None else vars(moment),
+            "killed_after": killed_after,
+        }
+        self._ask.write(f"{json.dumps(order)}\n")
+        self._ask.flush()
+        code, said = json.loads(self._answers.readline())
+        return code, said
+
+    def close(self) -> None:
+        """Ends the server."""
+        self._ask.close()
+        self._answers.close()
+        self._server.wait(timeout=10)
+
+
+def _serve() -> None:
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import torch  # noqa: F401
+
+    import journeyman.orchestrator
+    import journeyman.strategies.training  # noqa: F401
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        said = Path.cwd() / "said.txt"
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_work(order, said))
+        if order["killed_after"] is not None:
+            time.sleep(order["killed_after"])
+            os.kill(pid, signal.SIGKILL)  # one that has ended is not reaped yet, and unmoved
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps([code, said.read_text()]), flush=True)
+
+
+def _work(order: dict[str, Any], said: Path) -> int:
+    errors = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(errors, 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if order["moment"] is not None:
+        _arm(Moment(**order["moment"]))
+    from journeyman.cli import run
+
+    code = run(order["argv"])
+    import atexit
+
+    atexit._run_exitfuncs()
+    return code
+
+
+def _arm(moment: Moment) -> None:
+    module, _, path = moment.function.partition(":")
+    owner: Any = importlib.import_module(module)
+    *classes, name = path.split(".")
+    for each in classes:
+        owner = getattr(owner, each)
+    original = getattr(owner, name)
+    calls = 0
+
+    @functools.wraps(original)
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == moment.call and not moment.after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*args, **kwargs)
+        if calls == moment.call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, deadly)
+
+
+if __name__ == "__main__":
+    _serve()
