@@ -86,6 +86,22 @@ def test_with_fail_fast_a_failing_job_stops_the_others(tmp_path: Path) -> None:
     assert JobOutcome.read(tmp_path / "1") is None, "a job that did not begin is missing, not over"
 
 
+def test_a_job_works_where_the_sweep_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of a cluster stands in a folder of its own; relative paths must not mean that."""
+    started, elsewhere = tmp_path / "started", tmp_path / "elsewhere"
+    run_dir = started / "outputs" / "multirun" / "a" / "0"
+    for folder in (run_dir, elsewhere):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(started)
+    record_of(["seed=0"]).save(run_dir.parent)
+    monkeypatch.chdir(elsewhere)
+    with sweep_job(run_dir, fail_fast=False):
+        assert Path.cwd() == started
+    assert Path.cwd() == elsewhere
+
+
 def test_an_interrupt_is_no_failure(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), sweep_job(tmp_path, fail_fast=True):
         raise KeyboardInterrupt

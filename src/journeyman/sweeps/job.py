@@ -7,13 +7,20 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from journeyman.context import RunStopped
 from journeyman.errors import TrainingError, UserError
-from journeyman.sweeps.record import JOB_FILE, STOP_FILE, JobOutcome, JobStatus
+from journeyman.sweeps.record import (
+    JOB_FILE,
+    STOP_FILE,
+    SWEEP_FILE,
+    JobOutcome,
+    JobStatus,
+    SweepRecord,
+)
 
 ERROR_FILE = "error.txt"
 DRIVER_VARIABLE = "JOURNEYMAN_SWEEP_DRIVER"
@@ -91,7 +98,8 @@ def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterato
     status = JobStatus.STOPPED
     error: str | None = "the process was ended"
     try:
-        yield job
+        with _where_the_sweep_was_started(run_dir.parent):
+            yield job
         status, error = JobStatus.DONE, None
     except RunStopped as stop:
         reason = job.stop_reason()
@@ -125,6 +133,16 @@ def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterato
             # A worker of joblib would wait five minutes for a driver that is no more. The run is
             # closed and every file written; nobody is left to hear how it went.
             os._exit(1)
+
+
+@contextmanager
+def _where_the_sweep_was_started(sweep_dir: Path) -> Iterator[None]:
+    """Works in the driver's folder: a cluster's workers stand elsewhere, and paths are relative."""
+    if (sweep_dir / SWEEP_FILE).is_file():
+        with chdir(SweepRecord.read(sweep_dir).working_folder):
+            yield
+    else:
+        yield
 
 
 def _words(failure: Exception) -> str:
