@@ -64,12 +64,12 @@ def table(document: dict[str, Any]) -> str:
         "| worst seed | reference | s a run |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, task in document["tasks"].items():
+    for task in document["tasks"].values():
         score, runs = task["score"], task["runs"]
         digits = 3 if abs(task["reference"]) < 2.0 else 1
         cells = [
             task["env"],
-            f"`{name}`",
+            f"`{task['command'].split()[1].removeprefix('experiment=')}`",
             f"{task['steps']:,}",
             str(len(runs)),
             f"{task['untrained']:.{digits}f}",
