@@ -1,10 +1,11 @@
 """``journeyman``: without a subcommand the main job, with one the tools around it."""
 
+import atexit
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from journeyman.errors import TrainingError, UserError
 
@@ -18,7 +19,10 @@ SUBCOMMANDS = ("check-env", "doctor", "report", "resume", "rerun", "sync", "ui")
 
 def entry_point() -> None:
     """Runs the command line and exits with its code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code > 128:
+        _leave_at_once(code)
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -31,6 +35,17 @@ def run(argv: Sequence[str]) -> int:
     if argv and argv[0] in SUBCOMMANDS:
         return _guarded(lambda: _subcommand(argv[0], argv[1:]))
     return _guarded(lambda: _main_job(argv))
+
+
+def _leave_at_once(code: int) -> NoReturn:
+    """Ends the process without taking down the interpreter.
+
+    Freeing what torch and MLflow have loaded takes seconds, and whoever sent the signal waits.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _main_job(argv: Sequence[str]) -> int:
