@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from journeyman.checkpoint import load_checkpoint
+from journeyman.composition import compose_settings
 from journeyman.context import RunStopped, TrainingContext
-from journeyman.results import RunResult
+from journeyman.results import PromotionSnapshot, RunResult, TrainingSummary
+from journeyman.services.promotion import PromotionStore
 from journeyman.settings.guardrails import HealthGuardrail
 from journeyman.strategies import training
 from support.anneal import IMITATE, PRACTISE, Recorder, context_for
@@ -39,9 +41,10 @@ class Killed(BaseException):
 class Run:
     """One run folder, and the processes that work on it one after the other."""
 
-    def __init__(self, folder: Path, strategy: str = "anneal", **changes: Any) -> None:
-        self.folder, self.strategy = folder, strategy
-        self.changes = changes
+    def __init__(
+        self, folder: Path, strategy: str = "anneal", champion: Path | None = None
+    ) -> None:
+        self.folder, self.strategy, self.champion = folder, strategy, champion
         self.emissions: list[tuple[str, dict[str, Any], int]] = []
         self.asked = 0
         self.saved = 0
@@ -86,7 +89,7 @@ class Run:
         return STRATEGIES[self.strategy]().run(context, None)
 
     def context(self) -> TrainingContext:
-        context = context_for(self.folder, *STAGES, episodes=8, **self.changes)
+        context = context_for(self.folder, *STAGES, episodes=8)
         settings = context.settings
         # Every update is out of bounds, so that only stages of 4 updates trip.
         held = HealthGuardrail(
@@ -101,6 +104,15 @@ class Run:
         anneal = settings.anneal.model_copy(update={"guardrails": guardrails})
         update: dict[str, Any] = {"anneal": anneal}
         update["checkpoint"] = settings.checkpoint.model_copy(update={"every": 3})
+        if self.champion is not None:
+            gate = compose_settings([f"promotion.champion={self.champion}"]).promotion
+            changes: dict[str, Any] = {
+                "evaluations": 3,
+                "episodes": 4,
+                "non_inferiority_margin": 1e6,
+            }
+            changes["max_rate_increase"] = {}
+            update["promotion"] = gate.model_copy(update=changes)
         if self.strategy != "anneal":
             shorter = {"epochs": 5} if self.strategy == "bc" else {}
             update["strategy"] = getattr(settings, self.strategy)().model_copy(update=shorter)
@@ -209,4 +221,40 @@ def test_asked_to_stop_again_and_again(
             stops += 1
     assert stops >= 2
     assert outcome(result) == expected
+    assert run.timeless() == whole.timeless()
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_promotion_plays_no_evaluation_twice(
+    undisturbed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    """Killed at each of its evaluations, before or after it is counted; there are three."""
+    champion = undisturbed("bc")[0].folder / "checkpoints" / "final.safetensors"
+    whole = Run(tmp_path / "whole", "ppo", champion)
+    expected = whole.go()
+    run, save = Run(tmp_path / "killed", "ppo", champion), PromotionStore.save
+    alive = False  # killed before: at every other call, the one after it is survived
+
+    def dying_save(store: PromotionStore, snapshot: PromotionSnapshot) -> None:
+        nonlocal alive
+        if after or alive:
+            save(store, snapshot)
+        alive = not alive
+        if after or alive:
+            raise Killed
+
+    monkeypatch.setattr(PromotionStore, "save", dying_save)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            run.go()
+    monkeypatch.undo()
+    result = run.go()
+    assert isinstance(result, TrainingSummary)
+    assert isinstance(expected, TrainingSummary)
+    assert result.promotion is not None
+    assert expected.promotion is not None
+    assert len(result.promotion.history) == len(expected.promotion.history) == 3
+    assert result.promotion.seeds_used == expected.promotion.seeds_used == 12
+    assert result.promotion.last_result == expected.promotion.last_result
+    assert result.promotion.pass_streak == 3
     assert run.timeless() == whole.timeless()
