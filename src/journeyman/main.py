@@ -41,7 +41,9 @@ def main(config: DictConfig) -> float | None:
             asked_to_stop=None if sweep is None else sweep.asked_to_stop,
             capture_cache=cache if in_sweep else None,
         )
-        score = objective(orchestrator.run())
+        # A sweep that is resumed, or a cluster that took the machine away and gave another.
+        begun_before = sweep is not None and sweep.begun_before
+        score = objective(orchestrator.resume() if begun_before else orchestrator.run())
         if sweep is not None:
             sweep.objective = score
     return score

@@ -132,6 +132,47 @@ def test_a_signal_to_the_driver_leaves_no_worker(tmp_path: Path, number: int, co
         assert (folder / "report.html").is_file()
 
 
+def test_a_stopped_job_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """As a sweep: stopped, resumed. And undisturbed: the same weights, the same MLflow run."""
+    work, undisturbed = tmp_path / "work", tmp_path / "undisturbed"
+    work.mkdir()
+    undisturbed.mkdir()
+    long = ("strategy.updates=300", "checkpoint.every=5", "launch=local", "seed=0,1")
+    said = work / "said.txt"
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "journeyman", *BESIDE, *PPO, *long],
+            cwd=work,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "MLFLOW_TRACKING_URI": ""},
+        )
+    deadline = time.monotonic() + 150
+    while not list(work.rglob("latest.safetensors")):
+        assert process.poll() is None, said.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=90) == 143, said.read_text()
+    folder = sweep_folder(work)
+    assert [job["status"] for job in jobs_of(folder)] == ["stopped", "pending"]
+    before = json.loads((folder / "0" / "tracking.json").read_text())["run_id"]
+    done = journeyman("resume", str(folder), cwd=tmp_path, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert [job["status"] for job in jobs_of(folder)] == ["done", "done"]
+    assert not (folder / "attempts").exists()
+    assert json.loads((folder / "0" / "tracking.json").read_text())["run_id"] == before
+    assert b"stopped" not in (folder / "report.html").read_bytes().partition(b"<h1>")[2]
+    done = journeyman(*PPO, "strategy.updates=300", "tracking=none", cwd=undisturbed)
+    assert done.returncode == 0, done.stderr
+    (alone,) = undisturbed.rglob("results.json")
+    digests = [
+        json.loads(path.read_text())["result"]["weights_digest"]
+        for path in (folder / "0" / "results.json", alone)
+    ]
+    assert digests[0] == digests[1]
+
+
 def test_more_threads_than_a_job_will_have_are_refused(tmp_path: Path) -> None:
     cores = len(os.sched_getaffinity(0))
     many = (f"hydra.launcher.n_jobs={2 * cores}", f"runtime.town_threads={cores}", "seed=0,1")

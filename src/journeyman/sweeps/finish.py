@@ -61,9 +61,8 @@ def say(record: SweepRecord, sweep_dir: Path) -> None:
 
 def _tags(job: JobRecord) -> dict[str, str]:
     """Returns what a job's run is told of its end."""
-    tags = {STATUS_TAG: job.status.value}
-    if job.error is not None:
-        tags[REASON_TAG] = job.error
+    # An empty reason takes back what an earlier attempt was told.
+    tags = {STATUS_TAG: job.status.value, REASON_TAG: job.error or ""}
     if job.duration_sec is not None:
         tags[DURATION_TAG] = repr(job.duration_sec)
     return tags

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from journeyman.context import RunStopped
 from journeyman.errors import TrainingError, UserError
+from journeyman.run_folder import FINISHED, status_of
 from journeyman.sweeps.record import (
     JOB_FILE,
     STOP_FILE,
@@ -36,10 +37,12 @@ class SweepJob:
 
     Attributes:
         objective: what the job reports of itself when it is done.
+        begun_before: its folder holds a run that was ended too early; the job goes on with it.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
+        self.begun_before = can_go_on(run_dir)
         self.objective: float | None = None
         self._looked = 0.0
         self._reason: str | None = None
@@ -69,6 +72,11 @@ class SweepJob:
         return driver is not None and int(driver) not in (os.getpid(), os.getppid())
 
 
+def can_go_on(run_dir: Path) -> bool:
+    """Says whether a folder holds a run that was ended too early."""
+    return (run_dir / "config.yaml").is_file() and status_of(run_dir) not in (None, FINISHED)
+
+
 @contextmanager
 def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterator[SweepJob]:
     """Keeps ``job.json`` true while a job works, and lets a failure be known where it happens.
@@ -87,7 +95,8 @@ def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterato
     reason = job.stop_reason()
     if reason is not None:
         raise TrainingError(f"not begun: {reason}")
-    began = time.monotonic()
+    earlier = JobOutcome.read(run_dir) if job.begun_before else None
+    began = time.monotonic() - (0.0 if earlier is None else earlier.duration_sec or 0.0)
     outcome = JobOutcome(
         status=JobStatus.RUNNING,
         pid=os.getpid(),

@@ -11,10 +11,13 @@ from journeyman.config_folder import parse_command_line
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
 from journeyman.sweeps.driver import Launch, run_sweep
+from journeyman.sweeps.job import can_go_on
 from journeyman.sweeps.planning import SweepPlan, plan_sweep
 from journeyman.sweeps.record import (
+    STOP_FILE,
     SWEEP_FILE,
     JobRecord,
+    JobStatus,
     SweepRecord,
     says_how,
 )
@@ -34,9 +37,10 @@ def resume_sweep(
     launch: Launch,
     check: Callable[[Sequence[Settings]], None],
 ) -> int:
-    """Runs the jobs of a sweep that are not done, from their beginning, with the same configs.
+    """Runs the jobs of a sweep that are not done, with the same configs.
 
-    What an earlier attempt left is kept in ``attempts/``.
+    Jobs that were stopped go on from their last checkpoint; those that failed begin anew, and
+    what they left is kept in ``attempts/``.
 
     Args:
         sweep_dir: absolute folder of the sweep.
@@ -110,7 +114,9 @@ def _renewed(job: JobRecord, sweep_dir: Path) -> JobRecord:
     if job.status.over:
         return job
     left = sweep_dir / job.folder
-    if left.exists():
+    if job.status in (JobStatus.STOPPED, JobStatus.RUNNING) and can_go_on(left):
+        (left / STOP_FILE).unlink(missing_ok=True)
+    elif left.exists():
         attempts = sweep_dir / ATTEMPTS
         attempts.mkdir(exist_ok=True)
         number = 1 + len(list(attempts.glob(f"{job.folder}-*")))

@@ -166,7 +166,7 @@ class RunReader:
             overrides=overrides,
             seed=int(tags["seed"]) if "seed" in tags else None,
             status=tags.get(STATUS_TAG, _STATUS.get(info.status, info.status.lower())),
-            reason=tags.get(REASON_TAG, tags.get("error")),
+            reason=tags.get(REASON_TAG, tags.get("error")) or None,
             score=run.data.metrics.get(SCORE),
             duration_sec=_duration(run),
             command=tags.get("command", shlex.join(["journeyman", *overrides])),
