@@ -36,6 +36,10 @@ def test_the_wheel_holds_every_config_and_no_more(unpacked: Path) -> None:
     }
     assert packed == shipped
     assert not list(unpacked.rglob("tests"))
+    # Hydra finds sweepers nowhere else; the folder is shared, so it has no __init__.py.
+    plugins = unpacked / "hydra_plugins"
+    assert (plugins / "journeyman_optuna_sweeper" / "optuna_sweeper.py").is_file()
+    assert not (plugins / "__init__.py").exists()
 
 
 @pytest.mark.slow
