@@ -244,10 +244,11 @@ def test_a_signal_ends_the_run_killed(tmp_path: Path, number: int, code: int) ->
         env={**os.environ, "MLFLOW_TRACKING_URI": ""},
     )
     deadline = time.monotonic() + 90
-    while not list(tmp_path.rglob("latest.safetensors")):
+    while not list(tmp_path.rglob("00-bc.safetensors")):
         assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    time.sleep(1.0)
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == code, said
