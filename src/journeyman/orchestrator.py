@@ -74,8 +74,7 @@ class Orchestrator:
         self._overrides = tuple(overrides)
         self._progress = ConsoleProgress() if show else SilentProgress()
         self._anneal_ratio = AnnealRatio()
-        self._asked_to_stop = asked_to_stop or (lambda: None)
-        self._capture_cache = capture_cache
+        self._asked_to_stop, self._capture_cache = asked_to_stop or (lambda: None), capture_cache
 
     def run(self, start: Checkpoint | None = None) -> RunResult:
         """Runs ``settings.strategy``.
@@ -324,19 +323,14 @@ class Orchestrator:
         dataset = self.settings.dataset
         assert not isinstance(dataset, ManifestDatasetSettings)
         policy = dataset.policy if isinstance(dataset, RolloutDatasetSettings) else "demonstrator"
-        seed = seeds.integer("demonstrator")
-        size = (dataset.worlds, dataset.ticks)
+        size, seed = (dataset.worlds, dataset.ticks), seeds.integer("demonstrator")
+        play = functools.partial(self._capture, policy, *size, seed, seeds, watch)
         if self._capture_cache is None:
-            return self._capture(policy, *size, seed, seeds, watch)
+            return play()
         stage = self.settings.social_reward.stage_at(0)
-        return self._capture_cache.get(
-            self.settings,
-            lane_spec(self.settings.env),
-            {"policy": policy, "size": size, "seed": seed, "social_stage": stage},
-            seeds["demonstrator"],
-            play=lambda: self._capture(policy, *size, seed, seeds, watch),
-            wait=lambda: None if watch is None else watch(0, dataset.ticks),
-        )
+        about = {"policy": policy, "size": size, "seed": seed, "social_stage": stage}
+        rng, wait = seeds["demonstrator"], lambda: watch and watch(0, dataset.ticks)
+        return self._capture_cache.get(self.settings, about, rng, play=play, wait=wait)
 
     def _capture(
         self, policy: str, worlds: int, ticks: int, seed: int, seeds: SeedPlan, watch: Any = None

@@ -12,7 +12,7 @@ import pytest
 
 from journeyman.composition import compose_settings
 from journeyman.data.capture import Capture
-from journeyman.env.build import lane_spec, make_env
+from journeyman.env.build import make_env
 from journeyman.seeding import SeedPlan
 from journeyman.services.capture_cache import KEPT_SECONDS, CaptureCache
 from journeyman.services.demonstrations import play_and_keep
@@ -34,7 +34,6 @@ class Jobs:
         known = {"policy": "random", "size": [2, 5], "seed": seed, "social_stage": "OFF", **about}
         capture = CaptureCache(self.outputs, scope).get(
             self.settings,
-            lane_spec(self.settings.env),
             known,
             rng,
             play=lambda: self.play(seed, rng),

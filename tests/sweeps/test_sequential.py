@@ -10,7 +10,7 @@ import pytest
 from support.commands import TINY, journeyman, mlflow_client
 
 SMALL = (*TINY, "promotion=off")
-JOBS = ("--multirun", "strategy.ppo.value_coef=1e38,0.5", *SMALL)
+JOBS = ("--multirun", "launch=local", "strategy.ppo.value_coef=1e38,0.5", *SMALL)
 """A value loss weighed 1e38 overflows float32 in the first job; the second is whole."""
 
 

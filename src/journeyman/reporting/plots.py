@@ -54,6 +54,8 @@ def draw_curves(configurations: Sequence[Configuration], metric: str) -> str | N
                 band.steps, band.middle, color=colour, linewidth=1.5, marker=marker, markersize=3
             )
             axes.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.2, linewidth=0)
+            if len(band.steps) == 1:
+                axes.vlines(band.steps, band.low, band.high, color=colour, linewidth=3, alpha=0.3)
         axes.set_xlabel(STEP_NAMES.get(metric.partition("/")[0], "environment steps"))
         axes.set_ylabel(metric.partition("/")[2].replace("_", " "))
         axes.grid(alpha=0.3)

@@ -19,6 +19,7 @@ import numpy as np
 
 from journeyman.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from journeyman.data.capture import Capture
+from journeyman.env.build import lane_spec
 from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 from journeyman.policies.registry import is_path
@@ -46,7 +47,6 @@ class CaptureCache:
     def get(
         self,
         settings: Settings,
-        spec: LaneSpec,
         about: dict[str, Any],
         rng: np.random.Generator,
         *,
@@ -57,7 +57,6 @@ class CaptureCache:
 
         Args:
             settings: of the run; the environment's enter the digest.
-            spec: what the capture's lanes see and do.
             about: what else determines it: policy, worlds, ticks, seed, social stage.
             rng: source of the player's choices; its state now enters the digest.
             play: makes the capture, drawing from ``rng``.
@@ -65,7 +64,7 @@ class CaptureCache:
         """
         path = self._folder / f"{self._digest(settings, about, rng)}.safetensors"
         with _locked(path.with_suffix(".lock"), wait):
-            capture = self._read(path, spec, rng)
+            capture = self._read(path, lane_spec(settings.env), rng)
             if capture is None:
                 capture = play()
                 save_checkpoint(_stored(capture, rng), path)

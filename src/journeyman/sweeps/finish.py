@@ -62,7 +62,7 @@ def say(record: SweepRecord, sweep_dir: Path) -> None:
 def _tags(job: JobRecord) -> dict[str, str]:
     """Returns what a job's run is told of its end."""
     # An empty reason takes back what an earlier attempt was told.
-    tags = {STATUS_TAG: job.status.value, REASON_TAG: job.error or ""}
+    tags = {STATUS_TAG: job.status.value, REASON_TAG: job.error or "", "command": job.command}
     if job.duration_sec is not None:
         tags[DURATION_TAG] = repr(job.duration_sec)
     return tags
