@@ -171,7 +171,7 @@ def test_a_failed_run_is_failed_in_mlflow_and_says_why(tmp_path: Path) -> None:
     status = {run.info.run_name.split()[0]: run.info.status for run in runs}
     assert status == {"anneal=quick": "FAILED", "00-bc": "FINISHED", "01-ppo": "FAILED"}
     (job,) = [run for run in runs if run.data.tags["kind"] == "job"]
-    assert job.data.tags["error"].startswith("TrainingError: update 1: grad_norm is inf")
+    assert job.data.tags["error"].startswith("NotFiniteError: update 1: grad_norm is inf")
     assert job.data.metrics["bc/loss"] > 0.0
 
 

@@ -160,7 +160,10 @@ def test_a_kl_weight_of_nearly_0_is_measured_and_changes_nothing(
 ) -> None:
     alone, _ = practised(tmp_path, imitated, UNLED, updates=1, epochs=1)
     led, context = practised(tmp_path, imitated, Leading(kl_weight=1e-30), updates=1, epochs=1)
-    assert led.checkpoint.digest("policy") == alone.checkpoint.digest("policy")
+    # Without a prior the step is made without torch's graph: the same gradients but for rounding.
+    weights = alone.checkpoint.part("policy")
+    for name, array in led.checkpoint.part("policy").items():
+        np.testing.assert_allclose(array, weights[name], rtol=0, atol=1e-5)
     (update,) = context.emissions.of("ppo")
     assert update["anneal_kl_weight"] == 1e-30
 
