@@ -1,6 +1,7 @@
 """``journeyman``: without a subcommand the main job, with one the tools around it."""
 
 import atexit
+import multiprocessing
 import os
 import sys
 import traceback
@@ -20,7 +21,8 @@ SUBCOMMANDS = ("check-env", "doctor", "report", "resume", "rerun", "sync", "ui")
 def entry_point() -> None:
     """Runs the command line and exits with its code."""
     code = run(sys.argv[1:])
-    if code > 128:
+    # A launcher's workers are told to end where the interpreter is taken down.
+    if code > 128 and not multiprocessing.active_children():
         _leave_at_once(code)
     sys.exit(code)
 
