@@ -11,7 +11,9 @@ from journeyman.config_folder import parse_command_line
 
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text()
-COMMANDS = re.findall(r"^(?:\$ )?journeyman ((?!rerun|resume|ui|\.\.\.).+?)(?:\s+#.*)?$", README, re.M)
+COMMANDS = re.findall(
+    r"^(?:\$ )?journeyman ((?!rerun|resume|ui|\.\.\.).+?)(?:\s+#.*)?$", README, re.M
+)
 
 
 @pytest.mark.parametrize(

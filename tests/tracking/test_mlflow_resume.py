@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from journeyman.settings.tracking import MlflowSettings
+from journeyman.tracking import resuming
 from journeyman.tracking.identity import RUN_FILE_NAME
 from journeyman.tracking.mlflow import MlflowStore, MlflowTracker
 from journeyman.tracking.protocol import RunInfo, RunStatus
@@ -104,6 +105,30 @@ def test_each_point_is_there_once(
     assert [step for step, _ in points(client, run_id, "time/seconds")] == [1, 2, 3, 4, 5]
     run = client.get_run(run_id)
     assert (run.info.status, run.data.tags["resumed"]) == ("FINISHED", "1")
+
+
+def test_a_long_outage_is_kept_beside_the_checkpoint(
+    process: Callable[..., Killed],
+    client: Any,
+    run_info: Callable[..., RunInfo],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More waits than a checkpoint should hold; the file is that of a checkpoint not written."""
+    monkeypatch.setattr(resuming, "MAX_KEPT", 5)
+    first, info = process(), run_info()
+    first.tracker.start(info)
+    log(first.tracker, 1, 2)
+    position = first.position()
+    assert position["undelivered"] is None
+    time.sleep(0.005)
+    log(first.tracker, 3)
+    assert first.position()["undelivered"] is None
+    first.die()
+    second = process(position=position)
+    second.tracker.start(info)
+    log(second.tracker, 3, 4)
+    second.tracker.finish(RunStatus.FINISHED)
+    assert points(client, second.tracker.run_id, "eval/return") == expected(1, 2, 3, 4)
 
 
 def test_killed_again_and_again(

@@ -30,11 +30,10 @@ from journeyman.tracking.operations import (
     SetTags,
     StoreArtifact,
     now_milliseconds,
-    to_line,
 )
 from journeyman.tracking.protocol import MetricValue, RunInfo, RunStatus, StageRun
 from journeyman.tracking.quiet import quieten
-from journeyman.tracking.resuming import StoredRun, reopen, run_to_resume
+from journeyman.tracking.resuming import StoredRun, keep_waiting, reopen, run_to_resume
 from journeyman.tracking.stage import queued_stage
 from journeyman.tracking.tags import job_tags, user_tags
 from journeyman.tracking.values import MetricCheck, cut_tags, storable_params
@@ -108,10 +107,9 @@ class MlflowTracker:
     @property
     def position(self) -> dict[str, Any]:
         """The time of the last point, and what waits for delivery: for a checkpoint, JSON-able."""
+        time, self._clock = self._now(), self._clock + 1  # what is logged from now on is later
         waiting = [] if self._delivery is None else self._delivery.waiting()
-        position = {"time": self._now(), "undelivered": [to_line(each) for each in waiting]}
-        self._clock += 1  # whatever is logged from now on is later
-        return position
+        return {"time": time, "undelivered": keep_waiting(self._run_dir, waiting)}
 
     def start(self, run: RunInfo) -> None:
         """Opens the store and the run, and waits until it is there.
@@ -187,8 +185,7 @@ class MlflowTracker:
         delivery.put(EndRun(self._started_job, status.value, now_milliseconds()), urgent=True)
         try:
             # Whoever ended the run is waiting; the spool keeps what is left.
-            killed = status is RunStatus.KILLED
-            limit = min(self._patience, KILLED_SECONDS) if killed else math.inf
+            limit = KILLED_SECONDS if status is RunStatus.KILLED else math.inf
             delivery.close(patience_seconds=self._patience, at_most_seconds=limit)
         finally:
             rest = delivery.abandon()

@@ -5,25 +5,33 @@ Of the points that are later than it some were delivered before the run was kill
 run computes all of them again. As it does so, each one that the store has is passed over once.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from journeyman.checkpoint import write_atomically
 from journeyman.tracking import spool
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.operations import (
     OpenRun,
+    Operation,
     RunReference,
     SetTags,
     Store,
     from_line,
     now_milliseconds,
     perform,
+    to_line,
 )
 from journeyman.tracking.protocol import RunInfo, RunStatus
 from journeyman.tracking.values import storable_params
 
+MAX_KEPT = 1000
+"""Operations that wait for delivery of which a checkpoint itself keeps this many at most."""
+WAITING_FILE = "tracking_waiting.jsonl"
 RESUMED_TAG = "resumed"
 """How often a run was resumed."""
 
@@ -155,12 +163,37 @@ def reopen(
     store.open_run(OpenRun(job, "", {}, absent, now_milliseconds()))
     since = position.get("time", -1)
     stored = StoredRun.read(client, identity.experiment_id, identity.run_id, since=since)
-    _redeliver(position.get("undelivered", ()), store, stored)
+    _redeliver(_kept_waiting(run.run_dir, position), store, stored)
     if "error" in known.tags:
         client.delete_tag(identity.run_id, "error")
     times = int(known.tags.get(RESUMED_TAG, "0")) + 1
     store.set_tags(SetTags(job, {RESUMED_TAG: str(times)}))
     return job, stored
+
+
+def keep_waiting(run_dir: Path, operations: Sequence[Operation]) -> list[dict[str, Any]] | None:
+    """Keeps what waits for delivery when a checkpoint is taken.
+
+    Returns:
+        A JSON object for each operation. None: there are more than ``MAX_KEPT``, as in a long
+        outage, and they are in a file of the run folder.
+    """
+    lines = [to_line(operation) for operation in operations]
+    if len(lines) <= MAX_KEPT:
+        return lines
+    text = "".join(f"{json.dumps(line, allow_nan=False)}\n" for line in lines)
+    write_atomically(run_dir / WAITING_FILE, text.encode())
+    return None
+
+
+def _kept_waiting(run_dir: Path, position: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    lines: Sequence[Mapping[str, Any]] | None = position.get("undelivered", ())
+    if lines is not None:
+        return lines
+    with (run_dir / WAITING_FILE).open(encoding="utf-8") as file:
+        kept = [json.loads(line) for line in file]
+    # The file may be that of a later checkpoint, which was not written any more.
+    return [line for line in kept if line.get("timestamp", -1) <= position["time"]]
 
 
 def _redeliver(lines: Sequence[Mapping[str, Any]], store: Store, stored: StoredRun) -> None:
