@@ -1,5 +1,6 @@
 """A run that is killed, stopped or refused by its disk goes on as if nothing had happened."""
 
+import contextlib
 import json
 import os
 import signal
@@ -271,14 +272,26 @@ def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB; only root may mount one."""
+    """A file system of 128 MB; only root may mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("no file system can be mounted here")
     yield disk
     subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(filler: Path, *, leaving: int = 0) -> None:
+    """Takes all room there is but for ``leaving`` bytes, while others may take some too."""
+    with filler.open("wb", buffering=0) as file:
+        while True:
+            room = os.statvfs(filler.parent)
+            size = room.f_bavail * room.f_frsize - leaving
+            if size <= 0:
+                return
+            with contextlib.suppress(OSError):
+                file.write(b"\0" * size)
 
 
 @pytest.mark.slow
@@ -289,8 +302,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(small_disk: Path) -> None:
     whole, folder = outputs / "whole", outputs / "full"
     assert journeyman(*command, f"hydra.run.dir={whole}", cwd=small_disk).returncode == 0
     filler = small_disk / "filler"
-    room = os.statvfs(small_disk)
-    filler.write_bytes(b"\0" * (room.f_bavail * room.f_frsize - 450_000))
+    fill(filler, leaving=450_000)
     failed = journeyman(*command, f"hydra.run.dir={folder}", cwd=small_disk)
     assert failed.returncode == 1, failed.stderr
     (line,) = [line for line in failed.stderr.splitlines() if line.startswith("journeyman: ")]
@@ -303,6 +315,32 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(small_disk: Path) -> None:
     resumed = journeyman("resume", str(folder), cwd=small_disk)
     assert resumed.returncode == 0, resumed.stderr
     assert verify(whole, folder) == []
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_with_the_store_on_it(small_disk: Path) -> None:
+    """Neither metrics nor the store nor its spool nor the log can be written any more."""
+    command = (*TINY, "promotion=off", "anneal.stages.1.epochs=300")
+    folder = small_disk / "outputs" / "full"
+    process = begun(small_disk, *command, f"hydra.run.dir={folder}")
+    wait_for(process, folder, "00-bc.safetensors")
+    filler = small_disk / "filler"
+    fill(filler)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    (line,) = [line for line in said.splitlines() if line.startswith("journeyman: ")]
+    assert "No space left on device" in line
+    assert line.endswith(f"the last checkpoint is whole: journeyman resume {folder}")
+    assert "Traceback" not in said, said
+    load_checkpoint(folder / "checkpoints" / "latest.safetensors")
+    filler.unlink()
+    resumed = journeyman("resume", str(folder), cwd=small_disk)
+    assert resumed.returncode == 0, resumed.stderr
+    job, stages = of_the_run(small_disk / "outputs", folder)
+    statuses = [run.info.status for run in (job, *stages.values())]
+    assert statuses == ["FINISHED"] * 3
+    again = journeyman("rerun", str(folder), "--verify", cwd=small_disk)
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from journeyman.settings.tracking import MlflowSettings
-from journeyman.tracking import resuming
+from journeyman.tracking import resuming, sqlite
 from journeyman.tracking.identity import RUN_FILE_NAME
 from journeyman.tracking.mlflow import MlflowStore, MlflowTracker
 from journeyman.tracking.protocol import RunInfo, RunStatus
@@ -26,6 +26,9 @@ class Killed:
         """Nothing more is delivered, nothing is finished."""
         self.tracker._queue.abandon()
         atexit.unregister(self.tracker.finish)
+        database = self.tracker._address.database
+        assert database is not None
+        sqlite.untune(database)
 
     def position(self) -> Any:
         """As a checkpoint would keep it."""
