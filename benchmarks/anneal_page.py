@@ -3,12 +3,12 @@
 python benchmarks/anneal.py --plot
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from anneal_tasks import SCRATCH
+from pages import require_marks, write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "annealing.md"
@@ -23,12 +23,9 @@ def draw(document: dict[str, Any]) -> None:
     Raises:
         ValueError: the page has lost the marks that the tables stand between.
     """
-    pattern = re.compile(r"(<!-- table: begin -->\n).*(<!-- table: end -->)", re.DOTALL)
-    text = PAGE.read_text()
-    if pattern.search(text) is None:
-        raise ValueError(f"{PAGE} has no table: begin and table: end")
+    require_marks(PAGE)
     curves(document["tasks"])
-    PAGE.write_text(pattern.sub(lambda found: found[1] + tables(document) + found[2], text))
+    write_tables(PAGE, tables(document))
 
 
 def curves(tasks: dict[str, Any]) -> None:

@@ -10,14 +10,12 @@ sides take turns; a figure is the median over the rounds of ours over theirs in 
 user's cache folder at the first use.
 """
 
-import argparse
-import json
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from peers.sides import Side, machine, ratio, table
+from peers.sides import Side, conclude, machine, ratio, read_options, table
 
 from journeyman.composition import compose_settings
 from journeyman.data.storage import load_samples
@@ -47,10 +45,7 @@ def captured(folder: Path) -> tuple[str, str]:
 
 def main() -> None:
     """Measures, prints a table, and the figures in the last lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
+    options = read_options(__doc__)
     rounds, scale = (2, 1) if options.quick else (9, 3)
     ours = Side("journeyman", "journeyman_bc.py")
     imitation = Side("imitation", "imitation_bc.py", "imitation")
@@ -77,11 +72,7 @@ def main() -> None:
     rows = table(names, dict.fromkeys(names, sides), "samples/s")
     figures = {f"bc_{size}_over_imitation": ratio(ours, imitation, works[size]) for size in EPOCHS}
     figures["bc_over_bare_loop"] = min(ratio(ours, bare, work) for work in names)
-    if options.json:
-        document = {"machine": line, "rows": rows, "figures": figures}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    for name, value in figures.items():
-        print(f"figure {name} {value:.3f}")
+    conclude(options.json, line, rows, figures)
 
 
 if __name__ == "__main__":

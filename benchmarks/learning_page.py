@@ -3,12 +3,12 @@
 python benchmarks/learning.py --plot
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from learning_tasks import WINDOW
+from pages import require_marks, write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "learning.md"
@@ -22,12 +22,9 @@ def draw(document: dict[str, Any]) -> None:
     Raises:
         ValueError: the page has lost the marks that the table stands between.
     """
-    pattern = re.compile(r"(<!-- table: begin -->\n).*(<!-- table: end -->)", re.DOTALL)
-    text = PAGE.read_text()
-    if pattern.search(text) is None:
-        raise ValueError(f"{PAGE} has no table: begin and table: end")
+    require_marks(PAGE)
     curves(document["tasks"])
-    PAGE.write_text(pattern.sub(lambda found: found[1] + table(document) + found[2], text))
+    write_tables(PAGE, table(document))
 
 
 def curves(tasks: dict[str, Any]) -> None:

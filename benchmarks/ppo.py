@@ -11,22 +11,16 @@ take turns; a figure is the median over the rounds of ours over theirs in the sa
 are installed into the user's cache folder at the first use.
 """
 
-import argparse
-import json
 from contextlib import ExitStack
-from pathlib import Path
 
-from peers.sides import Side, machine, ratio, table
+from peers.sides import Side, conclude, machine, ratio, read_options, table
 
 EIGHT, SIXTY_FOUR, TOWN = "CartPole-v1 8 x 128", "CartPole-v1 64 x 128", "town 512 x 32"
 
 
 def main() -> None:
     """Measures, prints a table, and the figures in the last lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
+    options = read_options(__doc__)
     rounds, scale = (2, 1) if options.quick else (9, 4)
     ours = Side("journeyman", "journeyman_ppo.py")
     sb3 = Side("Stable-Baselines3", "sb3_ppo.py", "sb3")
@@ -61,11 +55,7 @@ def main() -> None:
         "ppo_64x128_over_cleanrl": ratio(ours, cleanrl, SIXTY_FOUR),
         "town_ppo_over_bare": ratio(ours, bare, TOWN),
     }
-    if options.json:
-        document = {"machine": line, "rows": rows, "figures": figures}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    for name, value in figures.items():
-        print(f"figure {name} {value:.3f}")
+    conclude(options.json, line, rows, figures)
 
 
 if __name__ == "__main__":

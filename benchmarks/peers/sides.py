@@ -4,6 +4,7 @@ A peer's packages are installed once, into ``~/.cache/journeyman/benchmarks/peer
 runs in the environment that runs the benchmark.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -154,3 +155,22 @@ def table(
             row = {"work": work, "side": side.name, "rates": rates, "median": side.median(work)}
             rows.append(row | {"ours_over": times})
     return rows
+
+
+def read_options(description: str | None) -> argparse.Namespace:
+    """Reads a benchmark's command line: ``quick`` and ``json``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    return parser.parse_args()
+
+
+def conclude(
+    path: Path | None, line: str, rows: Sequence[Mapping[str, Any]], figures: Mapping[str, float]
+) -> None:
+    """Writes the document of a benchmark where it was asked for, and prints its figures."""
+    if path is not None:
+        document = {"machine": line, "rows": rows, "figures": figures}
+        path.write_text(json.dumps(document, indent=1) + "\n")
+    for name, value in figures.items():
+        print(f"figure {name} {value:.3f}")

@@ -1,7 +1,6 @@
 """``journeyman``: without a subcommand the main job, with one the tools around it."""
 
 import atexit
-import multiprocessing
 import os
 import sys
 import traceback
@@ -21,8 +20,7 @@ SUBCOMMANDS = ("check-env", "doctor", "report", "resume", "rerun", "sync", "ui")
 def entry_point() -> None:
     """Runs the command line and exits with its code."""
     code = run(sys.argv[1:])
-    # A launcher's workers are told to end where the interpreter is taken down.
-    if code > 128 and not multiprocessing.active_children():
+    if code > 128 and not _has_workers():
         _leave_at_once(code)
     sys.exit(code)
 
@@ -37,6 +35,13 @@ def run(argv: Sequence[str]) -> int:
     if argv and argv[0] in SUBCOMMANDS:
         return _guarded(lambda: _subcommand(argv[0], argv[1:]))
     return _guarded(lambda: _main_job(argv))
+
+
+def _has_workers() -> bool:
+    """Says whether a launcher's workers are there: taking the interpreter down ends them."""
+    import multiprocessing
+
+    return bool(multiprocessing.active_children())
 
 
 def _leave_at_once(code: int) -> NoReturn:

@@ -186,7 +186,8 @@ def sync(argv: Sequence[str]) -> int:
     parser.add_argument("--uri", help="tracking URI (default: as the runs chose)")
     arguments = parser.parse_args(argv)
     from journeyman.rerun import saved_settings
-    from journeyman.tracking.redelivery import deliver_spool, spools_below
+    from journeyman.tracking.redelivery import deliver_spool
+    from journeyman.tracking.spool import spools_below
 
     runs = [run for folder in arguments.folders for run in spools_below(Path(folder).resolve())]
     for run_dir in runs:

@@ -7,11 +7,11 @@ import sqlite3
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -20,7 +20,7 @@ from rich.table import Table
 from journeyman.environment import describe_environment
 from journeyman.errors import UserError
 from journeyman.tracking.address import StoreAddress, check_store, resolve_address
-from journeyman.tracking.spool import FILE_NAME as SPOOL_NAME
+from journeyman.tracking.spool import spools_below
 
 Health = Literal["ok", "warn", "fail"]
 
@@ -55,9 +55,10 @@ def examine(outputs: Path, uri: str | None) -> list[Finding]:
         outputs: absolute outputs folder.
         uri: ``tracking.uri``; None: as a run without it would choose.
     """
+    about = describe_environment(torch_threads=1, town_threads=1)
     looks: tuple[Callable[[], Iterable[Finding]], ...] = (
-        _versions,
-        _cores,
+        lambda: _versions(about),
+        lambda: _cores(about),
         _device,
         lambda: _outputs(outputs),
         lambda: _store(outputs, uri),
@@ -86,8 +87,7 @@ def print_findings(findings: Iterable[Finding], console: Console) -> None:
         console.print(f"- {line}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _versions() -> Iterable[Finding]:
-    about = describe_environment(torch_threads=1, town_threads=1)
+def _versions(about: Mapping[str, Any]) -> Iterable[Finding]:
     yield Finding("python", "ok", f"{about['python']} on {about['platform']}")
     packages = about["packages"]
     present = ", ".join(f"{name} {number}" for name, number in packages.items() if number)
@@ -106,8 +106,7 @@ def _versions() -> Iterable[Finding]:
         yield Finding("source", "ok", f"commit {git['commit'][:12]}{dirty if git['dirty'] else ''}")
 
 
-def _cores() -> Iterable[Finding]:
-    about = describe_environment(torch_threads=1, town_threads=1)
+def _cores(about: Mapping[str, Any]) -> Iterable[Finding]:
     cores, load = about["cores"], os.getloadavg()[0]
     seen = f"{cores} for this process, {about['processor']}; load {load:.1f}"
     if load > 0.75 * cores:
@@ -196,9 +195,9 @@ def _server_version(address: StoreAddress) -> str | None:
 
 
 def _spools(outputs: Path) -> Iterable[Finding]:
-    spools = sorted(outputs.rglob(SPOOL_NAME)) if outputs.is_dir() else []
-    if spools:
-        seen = f"{len(spools)} runs have metrics the store did not take, first {spools[0].parent}"
+    runs = spools_below(outputs) if outputs.is_dir() else []
+    if runs:
+        seen = f"{len(runs)} runs have metrics the store did not take, first {runs[0]}"
         yield Finding("spools", "warn", seen, "they are delivered by: journeyman sync")
 
 

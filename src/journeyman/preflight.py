@@ -175,6 +175,7 @@ def _shown_by_demonstrator(settings: Settings) -> str | None:
 def _stages_fit(settings: Settings) -> None:
     """Refuses, naming them, stages that ask for a demonstrator or a prior in vain."""
     from journeyman.env.build import episode_limit, lane_spec
+    from journeyman.learning.guides import NO_LIMIT
     from journeyman.services.players import has_demonstrator
 
     ppo = settings.ppo()
@@ -196,11 +197,7 @@ def _stages_fit(settings: Settings) -> None:
         if absent and guided:
             found(f"a guide {none}", index)
         if stage.guide.kind == "prefix" and episode_limit(settings.env) is None:
-            found(
-                "guide kind=prefix takes a share of an episode, but episodes of "
-                f"{spec.env_id} have no known length; set env.max_episode_steps, or use kind=blend",
-                index,
-            )
+            found(NO_LIMIT.format(spec.env_id), index)
         if ppo.data_mode != "rollout" and (guided or stage.keeps_to_prior):
             found(
                 "guide and kl_weight need fresh play, strategy.ppo.data_mode=rollout (got "

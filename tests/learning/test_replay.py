@@ -10,7 +10,6 @@ from journeyman.errors import UserError
 from journeyman.learning import replay
 from journeyman.learning.batch import PracticeBatch
 from journeyman.learning.collector import Collector
-from journeyman.learning.gae import generalised_advantages
 from journeyman.learning.normalization import (
     FeatureNormalizer,
     Normalizer,
@@ -23,6 +22,7 @@ from journeyman.seeding import SeedPlan
 from support.recordings import recording, signal_trajectory
 from support.signal_env import SignalEnv
 from support.training import SMALL
+from support.updates import advantages_of
 
 SPEC = SignalEnv().lane_spec
 CPU = torch.device("cpu")
@@ -100,15 +100,7 @@ def test_recorded_play_of_the_present_policy_is_what_a_rollout_of_it_is():
     collector = Collector(env, network, OFF, ticks=12)
     collector.begin(env.reset(seed=5)[0])
     rollout = collector.collect(np.random.default_rng(5))
-    advantages = generalised_advantages(
-        rollout.rewards,
-        rollout.values,
-        rollout.next_values,
-        rollout.terminated,
-        rollout.truncated,
-        gamma=0.9,
-        gae_lambda=0.8,
-    )
+    advantages = advantages_of(rollout, gae_lambda=0.8)
     live = PracticeBatch.of(rollout, advantages, CPU)
     found = appraise(play, network, OFF, gamma=0.9, gae_lambda=0.8)
     # Recorded lane after lane, practised step by step.

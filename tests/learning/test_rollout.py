@@ -9,7 +9,6 @@ import torch
 from journeyman.errors import NotFiniteError, TrainingError
 from journeyman.learning.batch import PracticeBatch
 from journeyman.learning.collector import Collector
-from journeyman.learning.gae import generalised_advantages
 from journeyman.learning.normalization import (
     FeatureNormalizer,
     Normalizer,
@@ -21,6 +20,7 @@ from journeyman.seeding import SeedPlan
 from support.idle_envs import GoneEnv, NextStepEnv
 from support.signal_env import SignalEnv
 from support.training import SMALL
+from support.updates import advantages_of
 
 
 class CountingEnv(SignalEnv):
@@ -37,19 +37,6 @@ class CountingEnv(SignalEnv):
             rewards = rewards * np.float32(np.nan)
         self.observations.append(obs["features"].copy())
         return obs, rewards, *rest
-
-
-def advantages_of(rollout):
-    return generalised_advantages(
-        rollout.rewards,
-        rollout.values,
-        rollout.next_values,
-        rollout.terminated,
-        rollout.truncated,
-        gamma=0.9,
-        gae_lambda=0.9,
-        idle_TL=rollout.idle,
-    )
 
 
 def collector_on(env, *, ticks, features=None):

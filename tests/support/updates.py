@@ -7,7 +7,8 @@ import torch
 
 from journeyman.learning.batch import PracticeBatch
 from journeyman.learning.collector import Collector
-from journeyman.learning.gae import Advantages, generalised_advantages
+from journeyman.learning.gae import Advantages
+from journeyman.learning.gathering import rollout_advantages
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import Normalizer
 from journeyman.learning.optimizers import adam
@@ -32,17 +33,9 @@ def rollout_of(env: SignalEnv, *, ticks: int) -> tuple[ActorCritic, Rollout]:
     return network, collector.collect(np.random.default_rng(0))
 
 
-def advantages_of(rollout: Rollout) -> Advantages:
-    """Its advantages; gamma and lambda are .9."""
-    return generalised_advantages(
-        rollout.rewards,
-        rollout.values,
-        rollout.next_values,
-        rollout.terminated,
-        rollout.truncated,
-        gamma=0.9,
-        gae_lambda=0.9,
-    )
+def advantages_of(rollout: Rollout, **changes: Any) -> Advantages:
+    """Its advantages, as an update would have them; gamma and lambda are .9 unless changed."""
+    return rollout_advantages(rollout, ppo_settings(**changes))
 
 
 def run(

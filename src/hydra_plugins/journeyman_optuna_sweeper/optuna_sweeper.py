@@ -5,15 +5,11 @@ know that it is a trial.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.journeyman_optuna_sweeper._launching import LaunchingSweeper, in_folder
 
 
 @dataclass
@@ -38,23 +34,12 @@ ConfigStore.instance().store(
 )
 
 
-class OptunaSweeper(Sweeper):
+class OptunaSweeper(LaunchingSweeper):
     """Runs trials in batches until there are as many as were asked for."""
 
     def __init__(self, **options: Any) -> None:
+        super().__init__()
         self.options = options
-        self.config: DictConfig | None = None
-        self.launcher: Launcher | None = None
-        self.hydra_context: HydraContext | None = None
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Takes what Hydra hands over."""
-        self.config, self.hydra_context = config, hydra_context
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Suggests and launches trials.
@@ -62,20 +47,16 @@ class OptunaSweeper(Sweeper):
         Args:
             arguments: the overrides as given: fixed ones, and the axes of the search.
         """
-        from hydra_plugins.journeyman_optuna_sweeper.grid_sweeper import in_folder
         from journeyman.sweeps.planning import search_space_of, with_params
         from journeyman.sweeps.search import Search, SearchOptions
 
-        assert self.config is not None
-        assert self.launcher is not None
-        sweep_dir = Path(self.config.hydra.sweep.dir)
-        OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
+        sweep_dir, launcher = self.opened()
         options = dict(self.options)
         space = search_space_of(with_params(options.pop("params"), arguments))
         search = Search(space, SearchOptions(**options), sweep_dir)
         while batch := search.ask():
             jobs = [in_folder(job.overrides, job.folder, arguments) for job in batch]
             with search.watching(batch):
-                self.launcher.launch(jobs, initial_job_idx=batch[0].number)
+                launcher.launch(jobs, initial_job_idx=batch[0].number)
             search.tell(batch)
         return search.best()

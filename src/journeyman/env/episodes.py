@@ -7,7 +7,9 @@ its episode and the actions taken in it.
 Legend: L lanes, T steps, W worlds.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,14 @@ def lane_seeds(seed: int | Sequence[int], worlds: int) -> NDArray[np.int64]:
         raise ValueError(f"seed: {len(seed)} seeds for {worlds} worlds")
     words = [sequence.generate_state(1, np.uint64)[0] >> 1 for sequence in sequences]
     return np.array(words, np.int64)
+
+
+def seen_digest(seen: Mapping[str, NDArray[Any]], lanes: slice) -> NDArray[np.uint8]:
+    """Returns the SHA-256 of what some lanes see, (32,) uint8."""
+    sha = hashlib.sha256()
+    for name in sorted(seen):
+        sha.update(np.ascontiguousarray(seen[name][lanes]).tobytes())
+    return np.frombuffer(sha.digest(), np.uint8)
 
 
 def episode_seed(lane_seed: int, episode: int) -> int:

@@ -3,7 +3,6 @@
 Legend: L lanes.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.env.action_spaces import ActionLayout
-from journeyman.env.episodes import ActionLog
+from journeyman.env.episodes import ActionLog, seen_digest
 from journeyman.env.lane import Frame, Lane, check_seen
 from journeyman.env.making import GymEnv
 from journeyman.env.protocol import LaneSpec
@@ -184,9 +183,5 @@ class SeededLanes:
 
 def _digests(obs: Arrays) -> NDArray[np.uint8]:
     """Returns the SHA-256 of what each lane sees, (L, 32)."""
-    names = sorted(obs)
-    rows = [
-        hashlib.sha256(b"".join(obs[name][lane].tobytes() for name in names)).digest()
-        for lane in range(len(obs["features"]))
-    ]
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), 32)
+    lanes = range(len(obs["features"]))
+    return np.stack([seen_digest(obs, slice(lane, lane + 1)) for lane in lanes])

@@ -4,7 +4,6 @@ Legend: W worlds, A agents of one world, L = W * A lanes (lane = w * A + a), F f
 N outputs of the policy, D components of an action.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.env.action_spaces import ActionLayout, SpaceViolationError
-from journeyman.env.episodes import lane_seeds
+from journeyman.env.episodes import lane_seeds, seen_digest
 from journeyman.env.pettingzoo_spaces import build, constructor, shared_spaces
 from journeyman.env.pettingzoo_world import Moment, World
 from journeyman.env.protocol import LaneSpec, StepInfo
@@ -195,7 +194,7 @@ class PettingZooEnv:
             "episode": np.array([world.episode for world in worlds], np.int64),
             "steps": np.array(steps, np.int64),
             "actions": actions,
-            "seen": np.stack([_digest(self._last, self._lanes(w)) for w in range(len(worlds))]),
+            "seen": np.stack([seen_digest(self._last, self._lanes(w)) for w in range(len(worlds))]),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Observation:
@@ -222,7 +221,7 @@ class PettingZooEnv:
             except TrainingError as error:
                 raise self._not_repeatable(w) from error
             self._show(out, w, moment, world.present)
-            if not np.array_equal(_digest(out, self._lanes(w)), state["seen"][w]):
+            if not np.array_equal(seen_digest(out, self._lanes(w)), state["seen"][w]):
                 raise self._not_repeatable(w)
         self._begun, self._last = True, out
         return out
@@ -312,11 +311,3 @@ class PettingZooEnv:
             lane, column = broken
             name = self.lane_spec.feature_names[column]
             world.fail(f"sees a number that is not finite in {name}", lane)
-
-
-def _digest(seen: Arrays, lanes: slice) -> NDArray[np.uint8]:
-    """Returns the SHA-256 of what some lanes see, (32,) uint8."""
-    sha = hashlib.sha256()
-    for name in sorted(seen):
-        sha.update(np.ascontiguousarray(seen[name][lanes]).tobytes())
-    return np.frombuffer(sha.digest(), np.uint8)

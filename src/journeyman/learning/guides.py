@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 from journeyman.errors import UserError
 from journeyman.policies.protocol import Observation, Policy
 
+NO_LIMIT = (
+    "guide kind=prefix takes a share of an episode, but episodes of {} have no known length; "
+    "set env.max_episode_steps, or use kind=blend"
+)
+"""What is wrong with a prefix in such an environment."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Guide:
@@ -67,8 +73,5 @@ def require_episode_limit(limit: int | None, env_id: str) -> int:
         UserError: there is none.
     """
     if limit is None:
-        raise UserError(
-            "anneal.stages: guide kind=prefix takes a share of an episode, but episodes of "
-            f"{env_id} have no known length; set env.max_episode_steps, or use kind=blend"
-        )
+        raise UserError(f"anneal.stages: {NO_LIMIT.format(env_id)}")
     return limit

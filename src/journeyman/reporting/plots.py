@@ -4,20 +4,7 @@ import io
 from collections.abc import Sequence
 
 from journeyman.reporting.comparison import Configuration, bands
-
-COLOURS = (
-    "#1f77b4",
-    "#ff7f0e",
-    "#2ca02c",
-    "#d62728",
-    "#9467bd",
-    "#8c564b",
-    "#e377c2",
-    "#7f7f7f",
-    "#bcbd22",
-    "#17becf",
-)
-"""One a configuration, in the order of the table."""
+from journeyman.tracking.tags import COLOURS
 
 STEP_NAMES = {"bc": "epochs"}
 """What a metric group's step counts, where it is not environment steps."""

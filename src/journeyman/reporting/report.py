@@ -12,8 +12,9 @@ from journeyman.reporting.comparison import (
     compare_jobs,
     probability_of_improvement,
 )
-from journeyman.reporting.plots import COLOURS, draw_curves
+from journeyman.reporting.plots import draw_curves
 from journeyman.tracking.history import CURVES, JobHistory
+from journeyman.tracking.tags import COLOURS
 
 _MOST_COMPARED = 10
 

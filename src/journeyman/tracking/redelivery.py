@@ -9,17 +9,6 @@ from journeyman.tracking.identity import RUN_FILE_NAME, RunIdentity
 from journeyman.tracking.mlflow import MlflowStore, open_client, store_errors
 
 
-def spools_below(folder: Path) -> list[Path]:
-    """Returns the run folders in a folder, or that folder itself, that have a spool.
-
-    Raises:
-        UserError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name a run folder or an outputs folder")
-    return sorted(path.parent for path in folder.rglob(spool.FILE_NAME))
-
-
 def deliver_spool(run_dir: Path, *, uri: str | None, outputs: Path) -> int:
     """Delivers what a finished run could not, and removes its spool.
 

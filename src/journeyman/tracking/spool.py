@@ -43,6 +43,17 @@ def spooled_uri(run_dir: Path) -> str | None:
         return str(json.loads(file.readline())["tracking_uri"])
 
 
+def spools_below(folder: Path) -> list[Path]:
+    """Returns the run folders in a folder, or that folder itself, that have a spool.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; name a run folder or an outputs folder")
+    return sorted(path.parent for path in folder.rglob(FILE_NAME))
+
+
 def deliver(run_dir: Path, store: Store) -> int:
     """Carries out a spool's operations and removes the file.
 

@@ -9,8 +9,7 @@ from journeyman.tracking.values import cut_tags
 PARENT_RUN_VARIABLE = "JOURNEYMAN_PARENT_RUN_ID"
 """Id of the sweep's run, handed to its jobs (MLflow's own variable would take them over)."""
 
-
-_COLOURS = [
+COLOURS = (
     "#1f77b4",
     "#ff7f0e",
     "#2ca02c",
@@ -21,8 +20,9 @@ _COLOURS = [
     "#7f7f7f",
     "#bcbd22",
     "#17becf",
-]
-"""One a seed: MLflow draws colours from the run's id, and two of a sweep can be alike."""
+)
+"""One a seed, where MLflow would draw colours from the run's id, and two of a sweep can be alike;
+one a configuration in the order of a report's table."""
 
 
 def job_tags(run: RunInfo) -> dict[str, str]:
@@ -30,7 +30,7 @@ def job_tags(run: RunInfo) -> dict[str, str]:
     tags = {"mlflow.source.name": "journeyman", "mlflow.source.type": "LOCAL", "kind": "job"}
     tags.update(run.tags)
     if (seed := run.tags.get("seed", "")).isdigit():
-        tags["mlflow.runColor"] = _COLOURS[int(seed) % len(_COLOURS)]
+        tags["mlflow.runColor"] = COLOURS[int(seed) % len(COLOURS)]
     if commit := run.tags.get("git.commit"):
         tags["mlflow.source.git.commit"] = commit
     if parent := os.environ.get(PARENT_RUN_VARIABLE):

@@ -1,0 +1,50 @@
+"""What our sweepers share: what Hydra hands over, and how a job is named to a launcher.
+
+Hydra looks for plugins in no module whose name begins with an underscore.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class LaunchingSweeper(Sweeper):
+    """A sweeper that has chosen its jobs by the time it launches them."""
+
+    def __init__(self) -> None:
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+        self.hydra_context: HydraContext | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Takes what Hydra hands over."""
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def opened(self) -> tuple[Path, Launcher]:
+        """Returns the sweep's folder, with the config in it, and the launcher."""
+        assert self.config is not None
+        assert self.launcher is not None
+        sweep_dir = Path(self.config.hydra.sweep.dir)
+        OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
+        return sweep_dir, self.launcher
+
+
+def in_folder(overrides: Sequence[str], folder: str, arguments: Sequence[str]) -> list[str]:
+    """Returns a job's overrides for a launcher: what it is, how it is run now, and where.
+
+    A launcher numbers its jobs one after the other; the folder keeps the job's own number.
+    """
+    from journeyman.sweeps.record import experiment_overrides, says_how
+
+    how = [each for each in arguments if says_how(each)]
+    return [*experiment_overrides(overrides), *how, f"hydra.sweep.subdir='{folder}'"]
