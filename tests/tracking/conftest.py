@@ -55,7 +55,8 @@ def run_info(tmp_path: Path) -> Callable[..., RunInfo]:
 
 @pytest.fixture
 def tracker(outputs: Path) -> MlflowTracker:
-    return MlflowTracker(mlflow_settings(), outputs=outputs, finish_patience_seconds=1.0)
+    """A tracker of the shared store; as patient as a disk that is busy with others needs it."""
+    return MlflowTracker(mlflow_settings(), outputs=outputs, finish_patience_seconds=60.0)
 
 
 @pytest.fixture

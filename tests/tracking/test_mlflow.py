@@ -158,15 +158,16 @@ def test_sqlite_is_in_wal_mode_and_connections_of_others_are_left_alone(
         with engine.connect() as connection:
             return [
                 connection.execute(text(f"PRAGMA {name}")).scalar()
-                for name in ("journal_mode", "synchronous")
+                for name in ("journal_mode", "synchronous", "busy_timeout")
             ]
 
     tracker.start(run_info())
-    # synchronous: 1 is NORMAL, 2 is FULL, SQLite's own default
-    assert pragmas(outputs / "mlflow.db") == ["wal", 1]
-    assert pragmas(tmp_path / "other.db") == ["delete", 2]
+    # synchronous: 1 is NORMAL, 2 is FULL, SQLite's own default; Python's driver waits 5 s
+    assert pragmas(outputs / "mlflow.db") == ["wal", 1, 20_000]
+    assert pragmas(tmp_path / "other.db") == ["delete", 2, 5_000]
     tracker.finish(RunStatus.FINISHED)
-    assert pragmas(outputs / "mlflow.db") == ["wal", 2]  # the listener is gone, WAL persists
+    # The listener is gone, WAL persists.
+    assert pragmas(outputs / "mlflow.db") == ["wal", 2, 5_000]
 
 
 START = """
@@ -217,8 +218,9 @@ def test_four_processes_start_at_once_on_a_store_that_does_not_exist(tmp_path):
 
 
 def test_an_outage_at_the_end_spools_and_the_spool_is_delivered(
-    tracker, client, run_info, settings, outputs, monkeypatch, caplog
+    client, run_info, settings, outputs, monkeypatch, caplog
 ):
+    tracker = MlflowTracker(settings(), outputs=outputs, finish_patience_seconds=1.0)
     info = run_info()
     tracker.start(info)
     tracker.log("ppo", {"loss": 1.0}, 1)

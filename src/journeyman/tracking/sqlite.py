@@ -11,6 +11,9 @@ from typing import Any
 from journeyman.errors import UserError
 
 LOCK_SECONDS = 120.0
+BUSY_MILLISECONDS = 20_000
+"""How long a connection waits for others' locks, from its first statement on; MLflow's own wait
+of that length begins with its first session, and a disk that stalls can hold a lock before."""
 
 _mutex = threading.Lock()
 _databases: Counter[str] = Counter()
@@ -22,6 +25,7 @@ def _on_connect(connection: Any, record: Any) -> None:
         return
     for _, name, file in connection.execute("PRAGMA database_list").fetchall():
         if name == "main" and file and str(Path(file).resolve()) in _databases:
+            connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
             connection.execute("PRAGMA journal_mode=WAL")
             # Survives a killed process; only a power cut can cost the last transactions, and
             # metrics.jsonl has these.
