@@ -69,6 +69,9 @@ def test_a_faint_ends_the_lane_and_the_agent_goes_on_from_home(stage, need):
     assert town.agents["x"][1] == town.agents["home_x"][1]
     assert town.objects["user"][fridge] == -1
     assert town.objects["queue_length"][fridge] == 0
+    # The meal ended, complete or not: closed for 60 ticks to who ate, not to who waited.
+    closed = town.env.town.cooldowns[0, fridge]
+    assert list(closed[:2]) == [town.clock["tick"] + 60, 0]
     assert town.pairs["trust"][1, 0] == 0.5
     assert town.agents["wallet"][1] == 1.25
 
@@ -106,10 +109,22 @@ def test_perturbations_last_as_long_as_they_may(stage, name, until, shortest, lo
 def test_a_price_spike_ends(stage):
     town = stage()
     town.clock["price_factor"], town.clock["price_until"] = 1.5, 2
-    town.step(ticks=2)
-    assert town.clock["price_factor"] == 1.5
-    town.step()
-    assert town.clock["price_factor"] == 1.0
+    price = town.env.lane_spec.feature_names.index("price")
+    town.put(0, at=town.object(1))
+    assert town.step()["obs"]["features"][0, price] == 0.5
+    # The state after tick 1 is tick 2's, in which the spike is over: seen is what is asked for.
+    assert town.step()["obs"]["features"][0, price] == 0.0
+    town.agents["wallet"][0] = 0.45  # a meal is .4, in the spike .6
+    town.step(EAT)
+    assert town.agents["use"][0] == EAT
+
+
+def test_a_factor_beyond_2_is_seen_as_2(stage):
+    town = stage(**{"perturbations.price_spike.max_factor": 5.0})
+    town.clock["price_factor"], town.clock["price_until"] = 3.5, 100
+    seen = town.step()["obs"]
+    assert seen["features"][0, town.env.lane_spec.feature_names.index("price")] == 1.0
+    assert town.env.observation_space["features"].contains(seen["features"])
 
 
 def test_an_episode_starts_with_drawn_needs_and_a_full_purse(settings):

@@ -69,6 +69,20 @@ def test_after_30_ticks_the_shift_is_missed_and_cannot_be_made_up(stage):
     assert town.step(WORK, ticks=5)["events"](0) == {}
 
 
+@pytest.mark.parametrize(("waited", "state"), [(30, LATE), (31, ABSENT)])
+def test_the_last_tick_to_come_late_is_the_30th(stage, waited, state):
+    town = before_the_shift(stage)
+    town.step(ticks=1 + waited)
+    played = town.step(WORK)  # stands at the site 30 or 31 ticks after the start
+    assert town.agents["shift_state"][0] == state
+    # 30 late is paid, at .05 x (1 - 30 / 30) in the end; 31 is a day's wage lost
+    assert played["events"](0) == (
+        {"shift_late": 1.0, "shift_tick": 1.0} if state == LATE else {"shift_absent": 1.0}
+    )
+    rest = town.step(WORK, ticks=END - START - waited - 1)
+    assert rest["terms"](0)["punctuality"] == 0.0
+
+
 def test_a_punctual_colleague_helps_who_comes_late(stage):
     town = before_the_shift(stage, social_stage="C3")
     town.pairs["rivalry"][0, 2] = 0.5

@@ -11,7 +11,7 @@ from journeyman.env.town.compiled import compiled
 from journeyman.env.town.constants import Constants
 from journeyman.env.town.maps import draw_map
 from journeyman.env.town.names import COOK, EAT, SHOWER, position
-from journeyman.env.town.rules.affordances import is_served
+from journeyman.env.town.rules.affordances import is_served, price_factor
 from journeyman.env.town.rules.intents import fill_mask
 from journeyman.env.town.rules.places import (
     NO_KEY,
@@ -221,7 +221,7 @@ def see_chat(world: World, constants: Constants, a: int, row: Any) -> None:
 def see_town(world: World, constants: Constants, a: int, row: Any) -> None:
     """Writes what befalls the town, and the agent's personality where it is seen."""
     agent, clock = world.agents[a], world.clock
-    row[_TOWN] = clock["price_factor"] - 1.0
+    row[_TOWN] = min(1.0, price_factor(world) - 1.0)
     row[_TOWN + 1] = 1.0 if is_served(world, COOK) else 0.0
     row[_TOWN + 2] = 1.0 if is_served(world, SHOWER) else 0.0
     if clock["tick"] < clock["meet_until"]:

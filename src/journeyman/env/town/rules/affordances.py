@@ -28,9 +28,16 @@ def is_served(world: World, kind: int) -> bool:
 
 
 @compiled
+def price_factor(world: World) -> float:
+    """Returns by what prices are multiplied now: 1 unless a spike is under way."""
+    clock = world.clock
+    return float(clock["price_factor"]) if clock["tick"] < clock["price_until"] else 1.0
+
+
+@compiled
 def price(world: World, constants: Constants, kind: int) -> float:
     """Returns what a use costs now."""
-    return constants.affordances[kind]["price"] * world.clock["price_factor"]  # type: ignore[no-any-return]
+    return constants.affordances[kind]["price"] * price_factor(world)  # type: ignore[no-any-return]
 
 
 @compiled

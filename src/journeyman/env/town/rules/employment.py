@@ -121,15 +121,15 @@ def attend(world: World, constants: Constants, a: int, stage: int) -> None:
     since_start = world.clock["tick"] % _DAY - agent["shift_start"]
     agent["due_ticks"] += 1
     expected = agent["shift_state"] == SHIFT_EXPECTED
-    if agent["shift_state"] != SHIFT_ABSENT and is_working(agent):
+    if expected and since_start > numbers["jobs_absent_after"]:
+        miss_shift(world, constants, a, stage)
+    elif agent["shift_state"] != SHIFT_ABSENT and is_working(agent):
         if expected:
             check_in(world, constants, a, since_start, stage)
         agent["attended_ticks"] += 1
         agent["wallet"] += agent["shift_wage"]
         world.ledger[a, TERM_WAGE] += agent["shift_wage"]
         world.events[a, EVENT_SHIFT_TICK] += 1
-    elif expected and since_start > numbers["jobs_absent_after"]:
-        miss_shift(world, constants, a, stage)
     elif expected and since_start > numbers["jobs_grace"]:
         agent["lateness"] = since_start
         fine(world, a, numbers["jobs_late_fine"])

@@ -2,7 +2,7 @@
 
 from journeyman.env.town.compiled import compiled
 from journeyman.env.town.constants import Constants
-from journeyman.env.town.rules.affordances import leave_object
+from journeyman.env.town.rules.affordances import leave_object, stop_use
 from journeyman.env.town.rules.chance import draw
 from journeyman.env.town.rules.queues import remove_from_queue
 from journeyman.env.town.state import NOBODY, NOTHING, World
@@ -25,10 +25,10 @@ def respawn(world: World, constants: Constants, a: int, evicted: bool) -> None:
     agent = world.agents[a]
     if agent["queue"] != NOTHING:
         remove_from_queue(world, a)
+    if agent["use"] != 0:
+        stop_use(world, constants, a)
     if agent["holds"] != NOTHING:
         leave_object(world, a)
-    agent["use"] = 0
-    agent["use_left"] = 0
     agent["x"] = agent["home_x"]
     agent["y"] = agent["home_y"]
     needs = constants.numbers["needs_respawn"]

@@ -16,11 +16,9 @@ def begins(clock: Any, until: int, per_day: float) -> bool:
 
 @compiled
 def perturb(world: World, constants: Constants) -> None:
-    """Ends perturbations that are over and begins new ones."""
+    """Begins perturbations; each is over when the clock reaches its end."""
     clock, numbers = world.clock, constants.numbers
     tick = clock["tick"]
-    if tick >= clock["price_until"]:
-        clock["price_factor"] = 1.0
     if begins(clock, clock["price_until"], numbers["perturbations_price_spike_per_day"]):
         clock["price_until"] = tick + draw_integer(
             clock,
