@@ -226,7 +226,7 @@ class PPOTrainingResult(Result):
     last_update: dict[str, Any]
     """Telemetry of the last update, see the metrics reference."""
     loss_total_mean: float
-    """``loss_total`` without the demonstrations' term, mean over the last quarter of updates."""
+    """``loss_total`` without the terms of demonstrations and prior, mean over the last quarter."""
     episode_return_mean: float | None
     """Mean return of the lanes' episodes that ended in the last quarter; None if none did."""
     device: str

@@ -41,6 +41,10 @@ DURATIONS = {
 """Figures that two equal runs do not share."""
 
 
+HELD_OUT = 0.25
+"""Share of the demonstrations that imitation is judged by."""
+
+
 def ppo_settings(**changes: Any) -> PPOSettings:
     """Practice on a few lanes: 64 transitions an update unless changed."""
     values: dict[str, Any] = {
@@ -86,7 +90,7 @@ def bc_settings(**changes: Any) -> BCSettings:
         "max_grad_norm": 0.0,
         "label_smoothing": 0.0,
         "class_weighting": "none",
-        "val_fraction": 0.25,
+        "val_fraction": HELD_OUT,
         "patience": 0,
     }
     return BCSettings.model_validate({**values, **changes})
@@ -175,6 +179,7 @@ class Surroundings(TrainingContext):
             checkpoint=SimpleNamespace(every=checkpoint_every),
             dataset=SimpleNamespace(recompute_log_probs=recompute_log_probs),
             ppo=lambda: ppo,
+            held_out_fraction=lambda: None if demonstrations is None else HELD_OUT,
         )
         super().__init__(
             settings=cast(Settings, settings),

@@ -95,6 +95,7 @@ class Collector:
         *,
         guide: Guide | None = None,
         prior: NumpyActorCritic | None = None,
+        learn_statistics: bool = True,
     ) -> Rollout:
         """Plays T steps with the network as it is, then values every state.
 
@@ -102,6 +103,8 @@ class Collector:
             rng: source of the policy's choices.
             guide: acts in the network's stead where it is its turn.
             prior: asked what it would have put out for each state.
+            learn_statistics: off: features are whitened as before, unless there are no
+                statistics yet, so that the policy stays what it was.
 
         Raises:
             NotFiniteError: a feature, reward or log-probability is not finite.
@@ -112,8 +115,11 @@ class Collector:
         tally = _Tally(np.zeros(len(env.event_names)), np.zeros(len(env.reward_term_names)))
         cuts: list[tuple[int, NDArray[np.intp], NDArray[Any], NDArray[Any] | None]] = []
         player = acting_player(self._network, env.lane_spec)
+        whiten = self.normalizer.features
+        learns = learn_statistics or (whiten is not None and whiten.moments.count == 0)
+        self._learned = None
         for t in range(self._ticks):
-            self._observe(t, learn=True)
+            self._observe(t, learn=learns)
             self._act(t, player, rng)
             if guide is not None:
                 acts = self._actions[t]

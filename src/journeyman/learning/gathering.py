@@ -67,6 +67,7 @@ def gather(
     *,
     guide: Guide | None = None,
     prior: NumpyActorCritic | None = None,
+    learn_statistics: bool = True,
 ) -> Gathered:
     """Plays a rollout where there are lanes, and appraises recorded play where there is such.
 
@@ -79,6 +80,7 @@ def gather(
             included) and ``advantages``.
         guide: see ``Collector.collect``; fresh play only.
         prior: likewise.
+        learn_statistics: likewise.
 
     Raises:
         NotFiniteError: a feature, reward or log-probability is not finite.
@@ -87,7 +89,9 @@ def gather(
     rollout = None
     if practice.collector is not None:
         with spans.span("act"):
-            rollout = practice.collector.collect(rng, guide=guide, prior=prior)
+            rollout = practice.collector.collect(
+                rng, guide=guide, prior=prior, learn_statistics=learn_statistics
+            )
             spans.add("env", rollout.env_seconds)
     with spans.span("advantages"):
         appraisal = None if play is None else _appraised(practice, play, settings)

@@ -225,12 +225,21 @@ def imitation_loss(
 
 
 class PPOParts(NamedTuple):
-    """Every part of ``L = L_clip + c_v L_value - c_e H + bc_weight L_bc``, all scalars."""
+    """Every part of ``L = L_clip + c_v L_value - c_e H + bc_weight L_bc``, all scalars.
+
+    Attributes:
+        total: the loss.
+        surrogate: L_clip and its figures.
+        value: L_value.
+        entropy: H, over the samples that count.
+        policy_entropy: of the policy in all states, whoever acted in them.
+    """
 
     total: Tensor
     surrogate: SurrogateParts
     value: Tensor
     entropy: Tensor
+    policy_entropy: Tensor
 
 
 def ppo_loss(
@@ -282,13 +291,15 @@ def ppo_loss(
     value = value_loss(values, returns, old_values, value_clip)
     known = [(values, value_coef * value.gradient)]
     with torch.no_grad():
-        mean_entropy = weighted_mean(entropies, weights)
+        policy_entropy = entropies.mean()
+        mean_entropy = policy_entropy if weights is None else weighted_mean(entropies, weights)
         total = value_coef * value.loss
         if not critic_only:
             total = surrogate.loss + total - entropy_coef * mean_entropy
             of_entropies = _shares(torch.full_like(entropies, -entropy_coef), weights)
             known += [(log_probs, surrogate.gradient), (entropies, of_entropies)]
-    return PPOParts(_with_gradients(total, known), surrogate, value.loss, mean_entropy)
+    total = _with_gradients(total, known)
+    return PPOParts(total, surrogate, value.loss, mean_entropy, policy_entropy)
 
 
 class _Known(torch.autograd.Function):

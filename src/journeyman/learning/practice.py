@@ -152,8 +152,8 @@ class PracticeCourse:
             plays, recorded ones, counted once an update.
         learning_rate_scale: halved at each rollback.
         rollbacks: updates rolled back so far.
-        losses: ``loss_total`` without the demonstrations' term, of as many last updates as a
-            quarter of the stage has.
+        losses: ``loss_total`` without the terms of demonstrations and prior, of as many last
+            updates as a quarter of the stage has.
         returns: sum and number of the returns of episodes that ended in each of these.
         last_update: telemetry of the last update.
     """
@@ -180,13 +180,15 @@ class PracticeCourse:
         return {**outer, "stage_update": self.done, "practice": asdict(self)}
 
     def record(
-        self, metrics: Mapping[str, Any], episode_returns: NDArray[np.float64], count: int
+        self,
+        metrics: Mapping[str, Any],
+        loss: float,
+        episode_returns: NDArray[np.float64],
+        count: int,
     ) -> None:
         """Counts an update of ``count`` in all; a quarter's figures are kept."""
-        # The demonstrations' term fades by schedule: its fall is no progress.
-        imitation = metrics.get("anneal_bc_weight", 0.0) * metrics.get("loss_bc", 0.0)
         kept = max(1, count // 4)
-        self.losses = [*self.losses, metrics["loss_total"] - imitation][-kept:]
+        self.losses = [*self.losses, loss][-kept:]
         returns = (float(episode_returns.sum()), len(episode_returns))
         self.returns = [*self.returns, returns][-kept:]
         self.done += 1

@@ -268,7 +268,7 @@ def _figures(
         total.detach(),
         imitation.detach(),
         kl_to_prior.detach(),
-        parts.entropy,
+        parts.policy_entropy,
         parts.surrogate.clip_fraction,
         parts.surrogate.kl,
         parts.surrogate.kl_signed,

@@ -86,6 +86,7 @@ def check_guardrails(
     telemetry: Telemetry,
     evaluation_settings: EvaluationSettings,
     rng: np.random.Generator,
+    continuous: bool = False,
 ) -> tuple[GuardrailReading, ...]:
     """Reads every enabled guardrail that belongs to the stage's mode.
 
@@ -103,6 +104,7 @@ def check_guardrails(
             a ppo stage.
         evaluation_settings: level and resamples of the paired interval.
         rng: draws the resamples.
+        continuous: actions are no choices, and have a floor of entropy of their own.
 
     Raises:
         ValueError: if the two evaluations do not share their seeds, or telemetry lacks a figure.
@@ -116,7 +118,7 @@ def check_guardrails(
         if settings.loss.enabled:
             readings.append(_loss(settings.loss, baseline.ppo_loss, training))
         if settings.health.enabled:
-            readings.extend(_health(settings.health, telemetry))
+            readings.extend(_health(settings.health, telemetry, continuous=continuous))
     for name, event, guardrail in (
         ("queue_events", "queue_conflict", settings.queue_events),
         ("queue_intensity", "queue_conflict_intensity", settings.queue_intensity),
@@ -268,14 +270,22 @@ def _episode_return(
     )
 
 
-def _health(guardrail: HealthGuardrail, telemetry: Telemetry) -> list[GuardrailReading]:
+def _health(
+    guardrail: HealthGuardrail, telemetry: Telemetry, *, continuous: bool
+) -> list[GuardrailReading]:
     """Reads the three figures of each update: ``kl``, ``grad_norm``, ``entropy``."""
     readings = []
+    floor = guardrail.min_differential_entropy if continuous else guardrail.min_entropy
     for name, metric, limit, sign in (
         ("kl", "kl_divergence", guardrail.max_kl, 1.0),
         ("grad_norm", "grad_norm", guardrail.max_grad_norm, 1.0),
-        ("entropy", "batch_entropy_mean", guardrail.min_entropy, -1.0),
+        ("entropy", "batch_entropy_mean", floor, -1.0),
     ):
+        if limit is None:
+            readings.append(
+                _not_applicable(name, guardrail.on_trip, "min_differential_entropy is null")
+            )
+            continue
         figures = _figures(telemetry, metric)
         if len(figures) < guardrail.consecutive:
             why = f"{len(figures)} updates of the {guardrail.consecutive} it takes to trip"

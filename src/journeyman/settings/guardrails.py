@@ -31,8 +31,8 @@ class BCAccuracyGuardrail(Guardrail):
 
 
 class LossGuardrail(Guardrail):
-    """PPO's loss without the demonstrations' term, as the mean over a stage's last quarter of
-    updates, against that of the last accepted PPO stage; lower never trips."""
+    """PPO's loss without the terms of demonstrations and prior, as the mean over a stage's last
+    quarter of updates, against that of the last accepted PPO stage; lower never trips."""
 
     tolerance: float = Field(ge=0.0)
     """Allowed rise, as a share of max(|baseline|, 0.001)."""
@@ -65,7 +65,10 @@ class HealthGuardrail(Guardrail):
     max_grad_norm: float = Field(gt=0.0)
     """Highest ``grad_norm`` of an update, measured before clipping."""
     min_entropy: float = Field(ge=0.0)
-    """Lowest ``batch_entropy_mean`` of an update, in nats."""
+    """Lowest ``batch_entropy_mean`` of an update, in nats, where actions are choices."""
+    min_differential_entropy: float | None = None
+    """The same of continuous actions, whose entropy depends on their units and is under 0 for a
+    sharp policy; null: any."""
     consecutive: int = Field(ge=1, le=1000)
     """Updates in a row that must be out of bounds."""
 

@@ -84,6 +84,16 @@ class Settings(Section):
             return self.strategy.bc
         return self.strategy if isinstance(self.strategy, BCSettings) else None
 
+    def held_out_fraction(self) -> float | None:
+        """Returns the share of the demonstrations that no stage of the run learns from.
+
+        None: no stage learns from any.
+        """
+        bc = self.bc()
+        stages = self.anneal.stages if self.strategy.kind == "anneal" else ()
+        demonstrates = self.strategy.kind == "bc" or any(each.demonstrates for each in stages)
+        return bc.val_fraction if demonstrates and bc is not None else None
+
     def ppo(self) -> PPOSettings | None:
         """Returns the settings of PPO, where the strategy has them."""
         if isinstance(self.strategy, AnnealStrategySettings):

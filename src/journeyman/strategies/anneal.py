@@ -4,6 +4,7 @@ The trainers of the two modes are handed in; this file knows only checkpoints, p
 evaluations, guardrails and what follows from them.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -49,13 +50,15 @@ from journeyman.strategies.base import (
 from journeyman.strategies.course import ScheduleCourse
 from journeyman.tracking.protocol import StageRun
 
+_LOG = logging.getLogger(__name__)
+
 Telemetry = Mapping[str, MetricValue]
 
 StageTrainer = Callable[[TrainingContext, Checkpoint, StageSettings, Telemetry], StageOutcome]
 """Trains the policy in a checkpoint through one stage, adding constants to its telemetry."""
 
-HeldOut = Callable[[TrainingContext, Checkpoint], NDArray[np.int64] | None]
-"""Rows of the demonstrations that nothing behind a checkpoint trained on; None: unknown."""
+HeldOut = Callable[[TrainingContext], NDArray[np.int64] | None]
+"""Rows of the demonstrations that no stage of the run learns from; None: no stage learns any."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class AnnealStrategy:
     Attributes:
         trainers: mode -> trainer.
         untrained: makes the untrained policy's checkpoint.
-        held_out: says what imitation held out.
+        held_out: says what the stages leave out.
     """
 
     trainers: Mapping[Literal["bc", "ppo"], StageTrainer]
@@ -79,8 +82,12 @@ class AnnealStrategy:
         course = ScheduleCourse.resumed_after(context, first)
         if course is None:
             course = _begun(context, first, trained=start is not None)
+        unbegun: str | None = None
         for index, stage in enumerate(context.settings.anneal.stages):
             if index >= len(course.stages) and not course.stopped:
+                if unbegun := _in_vain(course, index, stage):
+                    _LOG.warning("the schedule ends here: %s", unbegun)
+                    break
                 self._run_stage(context, course, index, stage)
                 course.leave_stage(context)
 
@@ -88,6 +95,7 @@ class AnnealStrategy:
             # The curve's last point is what a reader compares: it belongs to the final policy.
             emit_evaluation(context, course.evaluation, steps_spent(course.current))
         status, reason = run_verdict([stage.status for stage in course.stages])
+        reason = "; ".join(filter(None, (reason, unbegun)))
         context.save(course.current, "final")
         promotion = decide_promotion(context, course.current, status)
         context.emit("run", {"status": VERDICT_VALUE[status]}, steps_spent(course.current))
@@ -136,6 +144,7 @@ class AnnealStrategy:
                 telemetry=context.telemetry,
                 evaluation_settings=context.settings.evaluation,
                 rng=evaluation_rng(context),
+                continuous=context.lane_spec.action_kind == "box",
             )
             decision = stage_verdict(readings, stage.mode)
             _move_on(context, course, name, trained, evaluation, outcome, decision)
@@ -165,7 +174,7 @@ class AnnealStrategy:
     def _diagnosis(
         self, context: TrainingContext, trained: Checkpoint, outcome: StageOutcome
     ) -> StageDiagnosis:
-        rows = self.held_out(context, trained)
+        rows = self.held_out(context)
         with context.spans.span("evaluate"):
             return diagnose(
                 NumpyActorCritic.from_checkpoint(trained, with_values=False),
@@ -192,6 +201,19 @@ def _begun(context: TrainingContext, first: Checkpoint, *, trained: bool) -> Sch
     course.followed(context)
     context.save(first)
     return course
+
+
+def _in_vain(course: ScheduleCourse, index: int, stage: StageSettings) -> str | None:
+    """Returns why a stage cannot begin after what became of those before; None: it can.
+
+    The check before the run has seen a bc stage in front of it; that one was not accepted.
+    """
+    if stage.keeps_to_prior and prior_of(course.current) is None:
+        return (
+            f"stage {index} (cycle {stage.cycle}) was not begun: its kl_weight needs a prior, and "
+            "no bc stage before it was accepted"
+        )
+    return None
 
 
 def _dataset_label(context: TrainingContext) -> str:

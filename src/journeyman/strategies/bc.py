@@ -344,6 +344,4 @@ def _checkpoint(
         generators=context.seeds.state(),
         counters=dict(counters),
         schedule=schedule,
-        # Practice must not draw demonstrations from what imitation is judged by.
-        held_out={"val_fraction": settings.val_fraction},
     )

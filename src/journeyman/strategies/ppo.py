@@ -149,6 +149,8 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
                 context.spans,
                 guide=guidance.guide_at(course.done, keeper.count),
                 prior=guidance.prior,
+                # Whitening is part of the policy, which must stay as it is while the critic learns.
+                learn_statistics=not coefficients.critic_only,
             )
             clock.collected()
             if ended_early := _too_stale(gathered, settings, course):
@@ -181,7 +183,9 @@ def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]
         metrics |= {"epoch": counters["ppo_epochs"], "updates": counters["ppo_updates"]}
         metrics["steps"] = counters["env_steps"] + counters["replayed"]
         metrics |= clock.metrics(gathered.env_steps, figures)
-        course.record(metrics, _episode_returns(gathered), keeper.count)
+        course.record(
+            metrics, _own_loss(metrics, coefficients), _episode_returns(gathered), keeper.count
+        )
         emit_update(context, env, metrics, gathered, figures, coefficients, clock)
         context.progress.advance(course.done, keeper.count, **shown(metrics))
         if keeper.wants(course.done, clock.collect_seconds + clock.update_seconds):
@@ -210,6 +214,18 @@ def _count(gathered: Gathered, course: PracticeCourse, counters: dict[str, int])
     if gathered.rollout is None:
         counters["replayed"] += len(gathered.batch)
     course.transitions += gathered.env_steps or len(gathered.batch)
+
+
+def _own_loss(metrics: Mapping[str, MetricValue], coefficients: Coefficients) -> float:
+    """Returns the loss of practice itself.
+
+    The terms of demonstrations and prior fade by schedule: their fall is no progress.
+    """
+    loss = float(metrics["loss_total"])
+    if not coefficients.critic_only:
+        loss -= coefficients.bc_weight * float(metrics.get("loss_bc", 0.0))
+        loss -= coefficients.kl_weight * float(metrics.get("kl_to_prior", 0.0))
+    return loss
 
 
 def _episode_returns(gathered: Gathered) -> NDArray[np.float64]:
@@ -242,14 +258,13 @@ def _coefficients(stage: _Stage, course: PracticeCourse) -> Coefficients:
 
 
 def _demonstrations(stage: _Stage, practice: Practice) -> DemonstrationTensors:
-    """Loads what the demonstrations' loss draws from: never what imitation holds out."""
+    """Loads what the demonstrations' loss draws from: never what imitation is judged by."""
     demonstrations = stage.context.demonstrations()
     check_demonstrations(demonstrations, stage.context.lane_spec)
     rows = np.arange(len(demonstrations.actions))
-    held_out = stage.start.state.get("held_out")
-    if held_out is not None:
-        seed = stage.context.seeds.integer("split")
-        rows, _ = split_rows(demonstrations, held_out["val_fraction"], seed)
+    fraction = stage.context.settings.held_out_fraction()
+    if fraction is not None:
+        rows, _ = split_rows(demonstrations, fraction, stage.context.seeds.integer("split"))
     return DemonstrationTensors.from_rows(
         demonstrations, rows, needs_map=practice.network.needs_map, device=stage.device
     )

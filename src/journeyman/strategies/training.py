@@ -35,13 +35,12 @@ def untrained(context: TrainingContext) -> Checkpoint:
     return initial_checkpoint(context.settings.policy, context.lane_spec, context.seeds)
 
 
-def held_out_rows(context: TrainingContext, checkpoint: Checkpoint) -> NDArray[np.int64] | None:
-    """Returns the rows (S,) that imitation held out; None: nothing has imitated yet."""
-    kept = checkpoint.state.get("held_out")
-    if kept is None:
+def held_out_rows(context: TrainingContext) -> NDArray[np.int64] | None:
+    """Returns the rows (S,) that no stage learns from; None: no stage learns from any."""
+    fraction = context.settings.held_out_fraction()
+    if fraction is None:
         return None
-    seed = context.seeds.integer("split")
-    return split_rows(context.demonstrations(), kept["val_fraction"], seed)[1]
+    return split_rows(context.demonstrations(), fraction, context.seeds.integer("split"))[1]
 
 
 @dataclass(frozen=True)
