@@ -34,6 +34,7 @@ from anneal_tasks import PRESETS, SCRATCH, SEEDS, TASKS
 RESULTS = ROOT / "benchmarks" / "results" / "anneal.json"
 CACHE = ROOT / "outputs" / "benchmarks" / "anneal"
 PACKAGES = ("journeyman", "torch", "numpy", "gymnasium")
+METHODS = (SCRATCH, *PRESETS)
 QUICK_METHODS = (SCRATCH, "linear")
 HEADLINE = "neighbourhood"
 
@@ -71,7 +72,7 @@ def in_order(options: argparse.Namespace) -> list[tuple[str, str, int]]:
     for name, task in TASKS.items():
         if (options.tasks and name not in options.tasks) or (options.quick and task.quick is None):
             continue
-        methods = QUICK_METHODS if options.quick else task.methods
+        methods = QUICK_METHODS if options.quick else METHODS
         chosen = [m for m in methods if not options.methods or m in options.methods]
         wanted += [(name, method, seed) for method in chosen for seed in options.seeds]
     return wanted
@@ -115,7 +116,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one task, two methods, short runs")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, help="default: all")
-    parser.add_argument("--methods", nargs="+", choices=(SCRATCH, *PRESETS), help="default: all")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 to 4")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes side by side")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where finished runs are kept")

@@ -25,12 +25,12 @@ from journeyman.services.evaluation import evaluate
 from journeyman.settings.root import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-VERSION = 1
+VERSION = 2
 """Of what a kept result holds; raised where it changes."""
 
 DEMONSTRATOR_SEED = 100
 SNAPSHOTS = 4
-"""Updates between two points of a preset's curve."""
+"""Updates between two points of a curve."""
 
 QUICK_SCRATCH_UPDATES = 48
 
@@ -74,7 +74,7 @@ def overrides_of(name: str, method: str, *, quick: bool) -> list[str]:
             *shared,
             "strategy=ppo",
             f"strategy.updates={updates}",
-            f"checkpoint.every={task.scratch_snapshots}",
+            f"checkpoint.every={SNAPSHOTS}",
             *(f"strategy.{override}" for override in [*practice, *task.scratch]),
         ]
     return [
