@@ -178,6 +178,43 @@ def test_no_import_circles() -> None:
         visit(name, ())
 
 
+RULES_KNOW = {"state", "names", "constants", "compiled"}
+"""What the town's rules may know beside each other: the state, names, numbers, the compiler."""
+
+
+def strangers_to_rules(known: dict[str, Path]) -> set[tuple[str, str]]:
+    """Returns (module, what it imports of this package) of the rules and of all they stand on."""
+    rules = [name for name in known if name.startswith("env.town.rules.")]
+    assert len(rules) > 5
+    found = set()
+    for name in (*rules, *(f"env.town.{one}" for one in RULES_KNOW)):
+        for imported in imports(known[name], everywhere=True):
+            inner = imported.removeprefix("journeyman.")
+            # of "from module import name" the module itself is what counts
+            if inner == imported or (inner not in known and inner.rpartition(".")[0] in known):
+                continue
+            town = inner.removeprefix("env.town.")
+            if not town.startswith("rules.") and town not in RULES_KNOW:
+                found.add((name, inner))
+    return found
+
+
+def test_the_towns_rules_know_only_its_state() -> None:
+    assert strangers_to_rules(dict(modules())) == set()
+
+
+def test_a_rule_that_knew_more_would_be_found(tmp_path: Path) -> None:
+    guilty = tmp_path / "guilty.py"
+    guilty.write_text(
+        "from journeyman.env.town.scenarios import Layout\nimport journeyman.errors\n"
+    )
+    known = {**dict(modules()), "env.town.rules.queues": guilty}
+    assert strangers_to_rules(known) == {
+        ("env.town.rules.queues", "env.town.scenarios"),
+        ("env.town.rules.queues", "errors"),
+    }
+
+
 SEEDED = {"Generator", "PCG64", "SeedSequence", "default_rng"}
 """What may be called of ``np.random``, and only with an argument."""
 
@@ -252,6 +289,18 @@ def test_everything_but_learning_imports_without_torch() -> None:
     code = f"import importlib\nfor name in {names!r}: importlib.import_module(name)\n"
     done = run_blocked(code, "torch")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_of_another_environment_needs_no_compiler(tmp_path: Path) -> None:
+    overrides = [
+        *("env=gymnasium", "env.id=CartPole-v1", "strategy=ppo", "strategy.updates=1"),
+        *("strategy.worlds=2", "strategy.rollout_ticks=16", "strategy.minibatch_size=16"),
+        *("evaluation.episodes=2", "promotion=off", "tracking=none", f"outputs={tmp_path}"),
+    ]
+    code = f"from journeyman.cli import run\nsys.exit(run({overrides!r}))\n"
+    done = run_blocked(code, "numba", "llvmlite")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("results.json"))
 
 
 def test_validated_config_needs_nothing_heavy() -> None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from journeyman.env.protocol import LaneSpec, StepInfo
 from journeyman.env.town.compiled import bound, worth_threads
-from journeyman.env.town.constants import tables_from
 from journeyman.env.town.founding import found_town
 from journeyman.env.town.names import (
     ACTION_NAMES,
@@ -27,6 +26,7 @@ from journeyman.env.town.scenarios import resolve_layout
 from journeyman.env.town.scripted import ScriptedTownsfolk
 from journeyman.env.town.specification import town_lane_spec
 from journeyman.env.town.state import from_arrays, to_arrays
+from journeyman.env.town.tabulation import tables_from
 from journeyman.env.town.tick import (
     BEGIN,
     OBSERVE,
