@@ -248,6 +248,11 @@ class Orchestrator:
         self, settings: Settings, start: Checkpoint | None, *, resume: bool = False
     ) -> RunResult:
         """Opens a run, does the strategy's work in it, and closes it with its true status."""
+        if settings.plan:
+            raise UserError(
+                "plan: true draws the schedule and trains nothing, which is the command line's "
+                "doing; to run it leave plan out, to draw it call journeyman.reporting.plan"
+            )
         preflight([settings])
         strategy = load_strategy(settings.strategy.kind)
         run_dir = self.run_dir or new_run_dir(settings.outputs_path)
@@ -296,11 +301,12 @@ class Orchestrator:
         return context
 
     def _environment(self, num_worlds: int, social_stage: str) -> LaneEnv:
-        import numba
-
-        # The worlds' bits do not depend on it.
-        numba.set_num_threads(self.settings.runtime.town_threads)
-        return make_env(self.settings.env, num_worlds=num_worlds, social_stage=social_stage)
+        return make_env(
+            self.settings.env,
+            num_worlds=num_worlds,
+            social_stage=social_stage,
+            town_threads=self.settings.runtime.town_threads,
+        )
 
     def _demonstrations(self, context: TrainingContext) -> Demonstrations:
         dataset = demonstrated_by(self.settings)

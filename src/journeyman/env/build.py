@@ -95,13 +95,21 @@ def episode_limit(settings: EnvSettings) -> int | None:
             return resolve_layout(settings).episode_ticks
 
 
-def make_env(settings: EnvSettings, *, num_worlds: int, social_stage: str = "OFF") -> LaneEnv:
+def make_env(
+    settings: EnvSettings,
+    *,
+    num_worlds: int,
+    social_stage: str = "OFF",
+    town_threads: int | None = None,
+) -> LaneEnv:
     """Builds an environment of ``num_worlds`` worlds.
 
     Args:
         settings: which environment, and its settings.
         num_worlds: worlds side by side, at least 1.
         social_stage: which social rewards count: ``OFF``, ``C1``, ``C2`` or ``C3``.
+        town_threads: threads of this process's town kernels, on which its bits do not depend; None:
+            as they are. Other environments have none.
 
     Raises:
         UserError: if the settings describe no possible environment.
@@ -116,8 +124,11 @@ def make_env(settings: EnvSettings, *, num_worlds: int, social_stage: str = "OFF
 
             env = PettingZooEnv(settings, num_worlds=num_worlds)
         case _:
+            from journeyman.env.town.compiled import use_threads
             from journeyman.env.town.vector_env import TownVectorEnv
 
+            if town_threads is not None:
+                use_threads(town_threads)
             return TownVectorEnv(settings, num_worlds=num_worlds, social_stage=social_stage)
     env.set_social_stage(social_stage)
     return env

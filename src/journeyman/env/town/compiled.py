@@ -7,10 +7,12 @@ numba notices a changed source file only for the function in it, not for its cal
 files. The cache folder is therefore named by a digest of all sources that kernels could depend on.
 """
 
+import contextlib
 import hashlib
+import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -33,9 +35,11 @@ _NOT_COMPILED = frozenset(
         "parallel.py",
         "registration.py",
         "render.py",
+        "scenarios.py",
         "scene.py",
         "shipped.py",
         "specification.py",
+        "tabulation.py",
         "vector_env.py",
     }
 )
@@ -53,28 +57,49 @@ def sources_digest(town: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def cache_roots() -> Iterator[Path]:
+    """Yields where compiled code may be kept, the best place first."""
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        if os.environ.get(name):
+            yield Path(os.environ[name])
+    with contextlib.suppress(RuntimeError):  # there is no home folder
+        yield Path.home() / ".cache"
+
+
 def _cache_folder() -> str | None:
     """Returns a writable folder for compiled code, or None: compile anew in each process."""
-    base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    try:
-        root = Path(base) if base else Path.home() / ".cache"
-        folder = root / "journeyman" / f"town-{sources_digest(Path(__file__).parent)}"
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
-        return None
-    return str(folder)
+    name = f"town-{sources_digest(Path(__file__).parent)}"
+    refused = []
+    for root in cache_roots():
+        folder = root / "journeyman" / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            refused.append(str(error))
+            continue
+        return str(folder)
+    logging.getLogger(__name__).warning(
+        "compiled code of the town cannot be kept, so that every process compiles it anew, which "
+        "takes half a minute; set NUMBA_CACHE_DIR to a folder that can be written (%s)",
+        "; ".join(refused) or "there is no home folder",
+    )
+    return None
 
 
 _SERIAL_BELOW_LANES = 256
 
 
+def use_threads(threads: int) -> None:
+    """Sets how many threads the parallel kernels of this process are spread over."""
+    numba.set_num_threads(threads)
+
+
 def worth_threads(worlds: int, lanes: int) -> bool:
     """Says whether to use the parallel kernels: starting threads must save more than it takes.
 
-    The number of threads is numba's (``numba.set_num_threads``). Whether or not it changes
-    under way, the results do not.
+    Whether or not the number of threads changes under way, the results do not.
     """
     return worlds > 1 and lanes >= _SERIAL_BELOW_LANES and numba.get_num_threads() > 1
 
