@@ -20,6 +20,20 @@ def problems(*overrides: str) -> tuple[str, ...]:
         ("strategy=bcc", "did you mean bc?"),
         ("strategy.ppo.gama=1", "unknown key (did you mean strategy.ppo.gamma?)"),
         ("sede=3", "sede: unknown key (did you mean seed?)"),
+        ("render=gif", "render: unknown key"),
+        ("gamma=0.9", "gamma: unknown key (did you mean strategy.ppo.gamma?)"),
+        (
+            "env.objects.sofa=1",
+            "env.objects.sofa: unknown key (allowed fridge, stove, shower, bed)",
+        ),
+        (
+            "+env.objects.sofa=1",
+            "env.objects.sofa: unknown key (allowed fridge, stove, shower, bed)",
+        ),
+        (
+            "env.objects.beds=1",
+            "(allowed fridge, stove, shower, bed; did you mean env.objects.bed?)",
+        ),
         ("+strategy.ppo.gama=1", "strategy.ppo.gama: unknown key (did you mean gamma?)"),
         ("seed=-1", "seed: must be greater than or equal to 0 (got -1)"),
         ("strategy.ppo.gamma=1.5", "must be less than or equal to 1 (got 1.5)"),
@@ -46,6 +60,18 @@ def test_each_problem_is_one_clear_line(override: str, expected: str) -> None:
     assert len(said) == 1
     assert expected in said[0]
     assert "\n" not in said[0]
+
+
+def test_a_key_without_its_section_is_known_by_its_end() -> None:
+    assert problems("strategy=evaluate", "render=gif") == (
+        "render: unknown key (did you mean strategy.render?)",
+    )
+    (said,) = problems("social_stage=C1")  # all that end so are named
+    assert said.startswith("social_stage: unknown key (did you mean evaluation.social_stage")
+
+
+def test_long_keys_are_not_alike_for_the_sections_they_share() -> None:
+    assert problems("strategy.ppo.zzz=1") == ("strategy.ppo.zzz: unknown key",)
 
 
 def test_repeated_cycles_name_the_schedule() -> None:

@@ -134,7 +134,7 @@ def _composition_problem(error: Exception, culprit: str | None) -> str:
 
 
 def _with_suggestion(problem: str, known: Sequence[str], chosen: Mapping[Any, Any]) -> str:
-    """Adds to an unknown key what has it, or what it resembles.
+    """Adds to an unknown key what has it, what is allowed in its place, or what it resembles.
 
     Args:
         problem: any problem.
@@ -148,8 +148,32 @@ def _with_suggestion(problem: str, known: Sequence[str], chosen: Mapping[Any, An
     if chosen.get(group) and (owners := _options_with(group, inner)):
         options = " and ".join(f"{group}={owner}" for owner in owners)
         return f"{key}: a key of {options}, the run has {group}={chosen[group]}"
-    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"{problem} (did you mean {nearest[0]}?)" if nearest else problem
+    section = key.rpartition(".")[0]
+    siblings = [one.removeprefix(f"{section}.") for one in known if one.startswith(f"{section}.")]
+    allowed = _allowed([name for name in siblings if "." not in name]) if section else ""
+    hints = [hint for hint in (allowed, _resembling(key, known)) if hint]
+    return f"{problem} ({'; '.join(hints)})" if hints else problem
+
+
+def _resembling(key: str, known: Sequence[str]) -> str:
+    """Asks for the key that ends as an unknown one, or else for one that looks like it."""
+    same = [one for one in known if one.endswith(f".{key}")]
+    if same:
+        return f"did you mean {' or '.join(same[:3])}?"
+    last = key.rpartition(".")[2]
+    for one in difflib.get_close_matches(key, known, n=5, cutoff=0.6):
+        # long keys look alike for the sections they share
+        if difflib.get_close_matches(last, [one.rpartition(".")[2]], cutoff=0.6):
+            return f"did you mean {one}?"
+    return ""
+
+
+_FEW_KEYS = 6
+"""The keys of a section with no more than these are all told to who misses one."""
+
+
+def _allowed(names: Sequence[str]) -> str:
+    return f"allowed {', '.join(names)}" if 0 < len(names) <= _FEW_KEYS else ""
 
 
 def _options_with(group: str, key: str) -> list[str]:
@@ -220,7 +244,9 @@ def _sentence(item: Any, path: Sequence[int | str], raw: Any) -> str:
             siblings = siblings[part]
         names = [str(name) for name in siblings if name != path[-1]]
         nearest = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
-        return "unknown key" + (f" (did you mean {nearest[0]}?)" if nearest else "")
+        hints = [_allowed(names) if len(path) > 1 else "", *(f"did you mean {n}?" for n in nearest)]
+        hints = [hint for hint in hints if hint]
+        return "unknown key" + (f" ({'; '.join(hints)})" if hints else "")
     if kind == "missing":
         return "missing"
     if kind == "too_short":

@@ -121,6 +121,10 @@ def test_overrides_are_those_of_the_settings():
         ({"num_envs": 12}, "multiple of 8 .got 12."),
         ({"num_envs": 0}, "multiple of 8"),
         ({"agentz": 3}, "env.agentz: there is no such setting"),
+        (
+            {"objects": {"sofa": 1}},
+            "env.objects.sofa: there is no such setting .allowed fridge, stove, shower, bed.",
+        ),
         ({"observation": {"variant": "blurred"}}, "env.observation.variant: .*'blurred'"),
         ({"grid": 2}, "env.grid: .*got 2"),
         ({"needs.respawn": 7}, "env.needs.respawn: "),

@@ -32,7 +32,7 @@ def shipped_settings(**overrides: Any) -> TownSettings:
     try:
         return TownSettings.model_validate(shipped)
     except ValidationError as error:
-        raise UserError([_sentence(problem) for problem in error.errors()]) from error
+        raise UserError([_sentence(problem, shipped) for problem in error.errors()]) from error
 
 
 def _merged(base: Any, change: Any) -> Any:
@@ -41,8 +41,14 @@ def _merged(base: Any, change: Any) -> Any:
     return {**base, **{key: _merged(base.get(key), value) for key, value in change.items()}}
 
 
-def _sentence(problem: Any) -> str:
+def _sentence(problem: Any, asked: Any) -> str:
+    *sections, last = problem["loc"]
     key = ".".join(["env", *(str(part) for part in problem["loc"])])
     if problem["type"] == "extra_forbidden":
-        return f"{key}: there is no such setting"
+        for section in sections:
+            asked = asked[section]
+        allowed = [name for name in asked if name != last] if sections else []
+        return f"{key}: there is no such setting" + (
+            f" (allowed {', '.join(allowed)})" if allowed else ""
+        )
     return f"{key}: {problem['msg']} (got {problem['input']!r})"
