@@ -98,7 +98,7 @@ def tell_time(world: World, day: Any) -> None:
 def finish_lane(
     world: World, constants: Constants, a: int, over: bool, out: Outputs, lane: int
 ) -> None:
-    """Fills a lane's reward, and whether it ended; then also what it saw last."""
+    """Fills a lane's reward, and whether it ended."""
     fainted = has_fainted(world, constants, a)
     evicted = is_evicted(world, constants, a)
     if fainted:
@@ -109,9 +109,6 @@ def finish_lane(
     out.terminated[lane] = fainted or evicted
     out.truncated[lane] = over
     out.ended[lane] = fainted or evicted or over
-    if out.ended[lane]:
-        row, picture = out.final_features[lane], out.final_maps[lane]
-        observe(world, constants, a, row, picture, out.final_mask[lane])
 
 
 @compiled
@@ -124,7 +121,7 @@ def tick_world(
     out: Outputs,
     w: int,
 ) -> None:
-    """Advances one world by a tick; the last observations are taken before any respawn."""
+    """Advances one world by a tick, up to who ends in it; nobody goes home yet."""
     agents = world.agents.shape[0]
     first = w * agents
     world.ledger[:] = 0.0
@@ -135,13 +132,20 @@ def tick_world(
     out.world_over[w] = over
     for a in range(agents):
         finish_lane(world, constants, a, over, out, first + a)
-    if over:
+
+
+@compiled
+def go_on(world: World, constants: Constants, mode: int, out: Outputs, w: int) -> None:
+    """Begins the next episode of a world that is over, and sends home who ended."""
+    agents = world.agents.shape[0]
+    ticked = mode in (TICK, BLIND)
+    if mode == BEGIN or (ticked and out.world_over[w]):
         begin_episode(world, constants)
-        world.clock["episode"] += 1
-        return
-    for a in range(agents):
-        if out.terminated[first + a]:
-            respawn(world, constants, a, world.events[a, EVENT_EVICTION] > 0.0)
+        world.clock["episode"] += 1 if ticked else 0
+    elif ticked:
+        for a in range(agents):
+            if out.terminated[w * agents + a]:
+                respawn(world, constants, a, world.events[a, EVENT_EVICTION] > 0.0)
 
 
 @compiled
@@ -154,22 +158,32 @@ def run_world(
     out: Outputs,
     w: int,
 ) -> None:
-    """Does with one world what ``mode`` says, and fills its present observations."""
+    """Does with one world what ``mode`` says, and fills its observations.
+
+    What lanes that end saw last and what all see now are two rounds of one loop: ``observe``,
+    most of what there is to compile, is inlined wherever it is called, and this is once.
+    """
     agents = state.agents.shape[1]
     first = w * agents
     rows = slice(first, first + agents)
     world = world_of(state, out.ledger[rows], out.events[rows], w)
     constants = constants_of(tables)
-    if mode in (TICK, BLIND):
+    ticked = mode in (TICK, BLIND)
+    if ticked:
         tick_world(world, constants, tables.day, actions[rows], stage, out, w)
-    elif mode == BEGIN:
-        begin_episode(world, constants)
-    if mode == BLIND:
-        return
-    tell_time(world, tables.day)
-    for a in range(agents):
-        row, picture = out.features[first + a], out.maps[first + a]
-        observe(world, constants, a, row, picture, out.mask[first + a])
+    for now in range(2):
+        if now == 1:
+            go_on(world, constants, mode, out, w)
+            if mode == BLIND:
+                return
+            tell_time(world, tables.day)
+        features = out.features if now == 1 else out.final_features
+        maps = out.maps if now == 1 else out.final_maps
+        masks = out.mask if now == 1 else out.final_mask
+        for a in range(agents):
+            lane = first + a
+            if now == 1 or (ticked and out.ended[lane]):
+                observe(world, constants, a, features[lane], maps[lane], masks[lane])
 
 
 @kernel
