@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from journeyman.composition import compose_settings
@@ -13,6 +14,7 @@ from journeyman.reporting.progress import SilentProgress
 from journeyman.results import AnnealSummary
 from journeyman.seeding import SeedPlan
 from journeyman.settings.anneal import StageSettings
+from journeyman.settings.guardrails import GuardrailSettings
 from journeyman.settings.promotion import PromotionOffSettings
 from journeyman.settings.root import Settings
 from journeyman.strategies.training import anneal_strategy
@@ -22,6 +24,19 @@ from support.training import SMALL, Emissions, bc_settings, ppo_settings, signal
 
 IMITATE = {"cycle": 0, "mode": "bc", "epochs": 6, "bc_weight": 1.0}
 PRACTISE = {"cycle": 1, "mode": "ppo", "epochs": 3, "bc_weight": {"start": 0.5, "end": 0.0}}
+
+
+class QueueingEnv(SignalEnv):
+    """Two agents of a world who give the same answer at once are in each other's way."""
+
+    event_names = (*SignalEnv.event_names, "queue_conflict", "queue_conflict_intensity")
+
+    def step(self, actions: np.ndarray) -> tuple[Any, ...]:
+        *seen, info = super().step(actions)
+        one, other = np.array(actions).reshape(-1, 2).T
+        met = np.repeat((one == other) & (one != 0), 2).astype(np.float32)
+        events = np.column_stack([info["events"], met, 1.5 * met])
+        return (*seen, {**info, "events": events})
 
 
 class Recorder(NoTracker):
@@ -41,6 +56,8 @@ def context_for(
     seed: int = 0,
     episodes: int = 16,
     social: Mapping[str, Any] | None = None,
+    world: type[SignalEnv] = SignalEnv,
+    guardrails: Mapping[str, Mapping[str, Any]] | None = None,
     **changes: Any,
 ) -> TrainingContext:
     """A context of the real settings, on the signal environment, without promotion.
@@ -51,11 +68,19 @@ def context_for(
         seed: of policy, practice and play.
         episodes: of each evaluation.
         social: config group ``social_reward``; None: as shipped.
+        world: the signal environment, or one made of it.
+        guardrails: keys of guardrails that differ from the shipped ones.
         changes: of the settings of ppo.
     """
     settings = _composed(f"evaluation.episodes={episodes}", "evaluation.bootstrap_resamples=200")
+    rules = settings.anneal.guardrails.model_dump()
+    for name, keys in (guardrails or {}).items():
+        rules[name] |= keys
     anneal = settings.anneal.model_copy(
-        update={"stages": tuple(StageSettings.model_validate(stage) for stage in stages)}
+        update={
+            "stages": tuple(StageSettings.model_validate(stage) for stage in stages),
+            "guardrails": GuardrailSettings.model_validate(rules),
+        }
     )
     strategy = settings.strategy.model_copy(
         update={"bc": bc_settings(), "ppo": ppo_settings(**changes)}
@@ -67,7 +92,7 @@ def context_for(
     made: list[SignalEnv] = []
 
     def environment(worlds: int, stage: str) -> Any:
-        env = SignalEnv(num_worlds=worlds)
+        env = world(num_worlds=worlds)
         env.set_social_stage(stage)
         made.append(env)
         return env
@@ -78,7 +103,7 @@ def context_for(
         run_dir=run_dir,
         tracker=Recorder(),
         progress=SilentProgress(),
-        lane_spec=SignalEnv(num_worlds=1).lane_spec,
+        lane_spec=world(num_worlds=1).lane_spec,
         environment=environment,
         load_demonstrations=signal_demonstrations,
         load_replay_dataset=lambda: pytest.fail("not asked for"),
