@@ -78,6 +78,17 @@ def _world_possible(settings: Settings) -> None:
     lane_spec(settings.env)
 
 
+def _network_sees(settings: Settings) -> None:
+    if settings.strategy.kind not in TRAINING:
+        return
+    from journeyman.env.build import lane_spec
+    from journeyman.services.sight import sight_problems
+
+    problems = sight_problems(settings.policy, lane_spec(settings.env))
+    if problems:
+        raise UserError(problems)
+
+
 def _dataset_fits(settings: Settings) -> None:
     if settings.strategy.kind not in _USES_DATASET:
         return
@@ -198,6 +209,13 @@ def _stages_fit(settings: Settings) -> None:
             found(f"a guide {none}", index)
         if stage.guide.kind == "prefix" and episode_limit(settings.env) is None:
             found(NO_LIMIT.format(spec.env_id), index)
+        inherits = stage.mode == "ppo" and stage.critic_warmup is None
+        if inherits and ppo.critic_warmup >= stage.epochs:
+            found(
+                f"strategy.ppo.critic_warmup={ppo.critic_warmup} takes all of its {stage.epochs} "
+                "updates, and the policy would learn nothing; set the stage's own critic_warmup",
+                index,
+            )
         if ppo.data_mode != "rollout" and (guided or stage.keeps_to_prior):
             found(
                 "guide and kl_weight need fresh play, strategy.ppo.data_mode=rollout (got "
@@ -272,6 +290,7 @@ _CHECKS: tuple[Callable[[Settings], None], ...] = (
     _world_possible,
     _torch_and_device,
     _tracking_reachable,
+    _network_sees,
     _dataset_fits,
     _recorded_play_fits,
     _imitation_fits,

@@ -66,6 +66,8 @@ class Body(nn.Module):
         if spec.map_shape is not None and settings.map_encoder != "none":
             self.map_encoder = MapEncoder(spec.map_shape, spec.map_scale, settings)
             width += settings.map_features
+        if width == 0:
+            raise ValueError(f"{spec.env_id} shows no features, and its map is not read")
         widths = (width, *settings.hidden_sizes)
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
         self.width = widths[-1]

@@ -1,5 +1,6 @@
 """The strategies that train, put together from the two trainers."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from journeyman.context import TrainingContext
 from journeyman.learning.demonstrations import split_rows
 from journeyman.learning.policy import initial_checkpoint
 from journeyman.results import TrainingSummary
+from journeyman.services.sight import overlooked
 from journeyman.settings.anneal import StageSettings
+from journeyman.settings.env import TownSettings
 from journeyman.strategies.anneal import AnnealStrategy, Telemetry
 from journeyman.strategies.base import (
     StageOutcome,
@@ -29,9 +32,18 @@ from journeyman.strategies.course import Course
 from journeyman.strategies.ppo import train_ppo
 from journeyman.strategies.ppo_guidance import Leading
 
+_LOG = logging.getLogger(__name__)
+
 
 def untrained(context: TrainingContext) -> Checkpoint:
-    """Returns the checkpoint of the policy as it is initialised from the run's seed."""
+    """Returns the checkpoint of the policy as it is initialised from the run's seed.
+
+    What its network will never see is said: the town's features tell all that its map shows,
+    which is known of no other environment.
+    """
+    unseen = overlooked(context.settings.policy, context.lane_spec)
+    if unseen is not None and not isinstance(context.settings.env, TownSettings):
+        _LOG.warning("%s", unseen)
     return initial_checkpoint(context.settings.policy, context.lane_spec, context.seeds)
 
 
