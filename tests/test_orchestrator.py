@@ -33,6 +33,24 @@ def test_run_and_run_anneal_are_the_schedule(tmp_path: Path) -> None:
     assert again.weights_digest == summary.weights_digest
 
 
+def test_a_plan_is_not_trained_by_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="plan: true draws the schedule and trains nothing"):
+        Orchestrator(settings(tmp_path, "plan=true")).run()
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_practice_from_imitation_asks_for_no_demonstrations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Orchestrator(settings(tmp_path), run_dir=tmp_path / "bc").run_bc()
+    start = load_checkpoint(tmp_path / "bc" / "checkpoints" / "final.safetensors")
+    stages = "anneal.stages=[{cycle: 0, mode: ppo, epochs: 1, critic_warmup: 0}]"
+    orchestrator = Orchestrator(settings(tmp_path, stages))
+    monkeypatch.setattr(orchestrator, "_demonstrations", lambda context: pytest.fail("asked"))
+    summary = orchestrator.run_anneal(start=start)
+    assert summary.stages[0].diagnosis.states == 0
+
+
 def test_practice_can_start_from_what_imitation_left(tmp_path: Path) -> None:
     orchestrator = Orchestrator(settings(tmp_path), run_dir=tmp_path / "bc")
     imitated = orchestrator.run_bc()

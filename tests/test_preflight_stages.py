@@ -20,7 +20,7 @@ HOW = (
     "set env.demonstrator to cartpole, to the name of one that you register, or to the path of a "
     "checkpoint"
 )
-PLAIN = {"cycle": 1, "mode": "ppo", "epochs": 2}
+PLAIN = {"cycle": 1, "mode": "ppo", "epochs": 4}
 IMITATE = {"cycle": 0, "mode": "bc", "epochs": 1, "bc_weight": 1.0}
 BLEND = {**PLAIN, "guide": {"kind": "blend", "ratio": 0.5}}
 PREFIX = {**PLAIN, "cycle": 2, "guide": {"kind": "prefix", "ratio": {"start": 1.0, "end": 0.0}}}
@@ -89,3 +89,12 @@ def test_nobody_leads_recorded_play(tmp_path: Path, mode: str) -> None:
         f"strategy.ppo.data_mode=rollout (got {mode})"
     ]
     preflight([settings(tmp_path, *recomputed, stages=[IMITATE, PLAIN])])
+
+
+def test_a_warm_up_that_takes_the_whole_stage_must_be_the_stages_own(tmp_path: Path) -> None:
+    short = {**PLAIN, "epochs": 3}
+    assert problems(settings(tmp_path, stages=[IMITATE, short])) == [
+        "anneal.stages.1: strategy.ppo.critic_warmup=3 takes all of its 3 updates, and the policy "
+        "would learn nothing; set the stage's own critic_warmup"
+    ]
+    preflight([settings(tmp_path, stages=[IMITATE, {**short, "critic_warmup": 3}])])

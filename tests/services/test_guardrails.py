@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from journeyman.composition import compose_settings
 from journeyman.errors import TrainingError
 from journeyman.results import (
     BCTrainingResult,
@@ -132,6 +133,7 @@ def check(
     ppo_loss: float | None = 1.0,
     trained: bool = True,
     telemetry: list[dict[str, float]] | None = None,
+    continuous: bool = False,
     **changes: dict[str, Any],
 ) -> dict[str, GuardrailReading]:
     readings = check_guardrails(
@@ -142,6 +144,7 @@ def check(
         telemetry=updates() if telemetry is None else telemetry,
         evaluation_settings=EVALUATION,
         rng=np.random.default_rng(0),
+        continuous=continuous,
     )
     return {reading.name: reading for reading in readings}
 
@@ -389,3 +392,26 @@ def test_health_figures_must_be_there_and_finite() -> None:
         check(telemetry=updates((0.0, float("nan"))))
     with pytest.raises(ValueError, match="update 0 lacks kl_divergence"):
         check(telemetry=[{"grad_norm": 1.0, "batch_entropy_mean": 1.0}] * 2)
+
+
+def test_continuous_actions_have_a_floor_of_their_own() -> None:
+    """A sharp policy's differential entropy is under 0, which is no collapse."""
+    sharp = updates(entropy=(-1.5, -1.5))
+    reading = check(telemetry=sharp, continuous=True)["entropy"]
+    assert (reading.applicable, reading.tripped) == (False, False)
+    assert "no min_differential_entropy" in reading.reason
+    assert check(telemetry=sharp)["entropy"].tripped
+    floor = {"min_differential_entropy": -1.0}
+    assert check(telemetry=sharp, continuous=True, health=floor)["entropy"].tripped
+
+
+def test_what_ships_is_the_table_of_the_documents() -> None:
+    """With one deviation: ``loss``, which rises by half in stages that gain; see the file."""
+    ships = compose_settings([]).anneal.guardrails
+    assert (ships.bc_accuracy.threshold, ships.bc_accuracy.on_trip) == (0.90, "stop")
+    assert (ships.loss.tolerance, ships.loss.on_trip) == (1.0, "hold")
+    for rate in (ships.queue_events, ships.queue_intensity):
+        assert (rate.tolerance, rate.direction) == (0.15, "increase")
+    assert (ships.episode_return.margin, ships.episode_return.on_trip) == (0.05, "rollback")
+    health = ships.health
+    assert (health.max_kl, health.max_grad_norm, health.consecutive) == (0.05, 2.5, 2)

@@ -63,4 +63,5 @@ def test_a_prior_is_learned_before_it_is_kept_to() -> None:
 
 
 def test_cycles_do_not_repeat() -> None:
-    assert "cycles must ascend without repeats, got [0, 0]" in refusal(BC, BC)
+    said = "stage 1 (cycle 0): cycles must ascend without repeats, got [0, 0]"
+    assert said in refusal(BC, BC)

@@ -184,6 +184,51 @@ def test_critic_warmup_leaves_the_policys_logits_as_they_are(tmp_path: Path, imi
     assert not np.array_equal(before[1], after[1])
 
 
+def test_critic_warmup_leaves_what_the_policy_sees_as_it_is(tmp_path: Path) -> None:
+    """Whitening is part of the policy: statistics wait until it learns itself."""
+    whitened = ppo_settings(normalize_features=True)
+    shown = signal_demonstrations()
+    taught = Surroundings(tmp_path / "bc", demonstrations=shown, ppo=whitened)
+    start = initial_checkpoint(SMALL, taught.lane_spec, taught.seeds)
+    imitated = train_bc(taught, start, bc_settings()).checkpoint
+    obs, _ = SignalEnv(num_worlds=4).reset(seed=1)
+    before = NumpyActorCritic.from_checkpoint(imitated).outputs(obs)
+    for updates, alike in ((3, True), (4, False)):
+        settings = ppo_settings(normalize_features=True, updates=updates, critic_warmup=3)
+        context = Surroundings(tmp_path / str(updates))
+        led = train_ppo(context, imitated, settings).checkpoint
+        after = NumpyActorCritic.from_checkpoint(led).outputs(obs)
+        assert np.array_equal(before, after) is alike
+
+
+def test_an_untrained_policys_warm_up_gathers_the_first_statistics(tmp_path: Path) -> None:
+    context = Surroundings(tmp_path)
+    start = initial_checkpoint(SMALL, context.lane_spec, context.seeds)
+    settings = ppo_settings(normalize_features=True, updates=2, critic_warmup=2)
+    led = train_ppo(context, start, settings).checkpoint
+    # of the first rollout: what the second adds would move an imitated policy
+    assert led.part("normalizer")["feature_count"] == 64
+
+
+def test_a_prior_that_pulls_is_no_loss_of_practice(tmp_path: Path, imitated: Any) -> None:
+    led, context = practised(tmp_path, imitated, Leading(kl_weight=50.0), updates=1, epochs=8)
+    (update,) = context.emissions.of("ppo")
+    pull = 50.0 * update["kl_to_prior"]
+    assert pull > 1e-3
+    assert led.result.loss_total_mean == pytest.approx(update["loss_total"] - pull, abs=1e-6)
+
+
+def test_the_policys_entropy_is_measured_where_a_guide_acted_too(
+    tmp_path: Path, imitated: Any
+) -> None:
+    _, alone = practised(tmp_path, imitated, UNLED, updates=1, epochs=1)
+    _, led = practised(tmp_path, imitated, blend({"start": 1.0, "end": 0.5}), updates=1, epochs=1)
+    (free,), (guided,) = (context.emissions.of("ppo") for context in (alone, led))
+    assert guided["anneal_guide_ratio"] == 1.0
+    assert guided["loss_entropy"] == 0.0  # none of these samples is practised on
+    assert guided["batch_entropy_mean"] == pytest.approx(free["batch_entropy_mean"], rel=0.5)
+
+
 def test_a_led_stage_goes_on_in_the_middle_bit_for_bit(tmp_path: Path, imitated: Any) -> None:
     leading = Leading(kl_weight=0.5, guide=GuideSettings(kind="blend", ratio=0.5))
     whole, context = practised(tmp_path, imitated, leading, updates=4)

@@ -1,5 +1,6 @@
 """Config group ``anneal``: the stages from imitation to practice, and their guardrails."""
 
+from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -123,8 +124,10 @@ class AnnealSettings(Section):
     @model_validator(mode="after")
     def _cycles_ascend(self) -> Self:
         cycles = [stage.cycle for stage in self.stages]
-        if cycles != sorted(set(cycles)):
-            raise ValueError(f"cycles must ascend without repeats, got {cycles}")
+        for index, (before, cycle) in enumerate(pairwise(cycles), start=1):
+            if cycle <= before:
+                stage = f"stage {index} (cycle {cycle})"
+                raise ValueError(f"{stage}: cycles must ascend without repeats, got {cycles}")
         return self
 
     @model_validator(mode="after")
