@@ -33,9 +33,10 @@ SCARCE = {
     "needs.start_low": 0.2,
     "needs.start_high": 0.7,
     "food.start": 1,
-    "objects.fridge": 1,
+    "objects.fridge": 2,
     "objects.shower": 1,
     "objects.bed": 1,
+    "jobs.evict_absences": 1,
     "jobs.shifts": [{"name": "grocer", "start": 40, "end": 160, "wage": 0.02}],
     **{
         f"perturbations.{name}.per_day": 10.0

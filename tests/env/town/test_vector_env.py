@@ -1,12 +1,16 @@
 """The lanes' interface: autoreset, buffers, seeds, masks, saving and restoring."""
 
 import gymnasium
+import numba
 import numpy as np
 import pytest
 
 from journeyman.env.build import lane_spec, make_env
+from journeyman.env.town.compiled import worth_threads
+from journeyman.env.town.names import EVENT_NAMES
 from journeyman.env.town.vector_env import TownVectorEnv
 from journeyman.errors import UserError
+from support.town import SCARCE, played_bits
 
 WAIT, EAT, COOK, SHOWER, SLEEP, WORK, CHAT, AVOID, RELEASE = range(9)
 
@@ -98,17 +102,28 @@ def test_arrays_hold_until_the_second_next_step(small):
 
 
 def test_world_3_of_64_is_world_3_of_4(settings):
-    large, small = (TownVectorEnv(settings(), num_worlds=w) for w in (64, 4))
+    config = settings(**SCARCE)
+    large, small = (TownVectorEnv(config, num_worlds=w, social_stage="C3") for w in (64, 4))
     views = [env.reset(seed=7)[0] for env in (large, small)]
-    rng = np.random.default_rng(0)
-    lanes = slice(24, 32)
+    player, rng, events = large.demonstrator(), np.random.default_rng(0), 0.0
+    lanes = slice(12, 16)
     for _ in range(300):
-        actions = rng.integers(0, 8, 512)
+        slips = rng.random(large.num_envs) < 0.03
+        chosen = np.where(slips, masked_random(views[0], rng), player.act(views[0], rng).actions)
         assert same(views[0], views[1], lanes)
-        steps = [env.step(actions[: env.num_envs]) for env in (large, small)]
+        steps = [env.step(chosen[: env.num_envs]) for env in (large, small)]
         views = [step[0] for step in steps]
-        np.testing.assert_array_equal(steps[0][1][lanes], steps[1][1][lanes])
-        np.testing.assert_array_equal(steps[0][4]["events"][lanes], steps[1][4]["events"][lanes])
+        infos = [step[4] for step in steps]
+        for ours, theirs in zip(steps[0][1:4], steps[1][1:4], strict=True):
+            np.testing.assert_array_equal(ours[lanes], theirs[lanes])
+        for key in ("events", "reward_terms", "_final_obs"):
+            np.testing.assert_array_equal(infos[0][key][lanes], infos[1][key][lanes])
+        ended = 12 + np.flatnonzero(infos[0]["_final_obs"][lanes])
+        assert same(infos[0]["final_obs"], infos[1]["final_obs"], ended)
+        events = events + infos[0]["events"][lanes].sum(axis=0)
+    assert np.count_nonzero(events) >= 12  # in this very world
+    for name, array in small.state().items():
+        np.testing.assert_array_equal(array[3], large.state()[name][3], err_msg=name)
 
 
 def test_a_seed_a_world_gives_each_world_its_own(small):
@@ -130,30 +145,49 @@ def test_reset_without_a_seed_goes_on(small):
     assert not np.array_equal(first, after)
 
 
+SEEDS = tuple(range(100, 164))
+ALONE = (4, 29, 63)
+"""Worlds that play by themselves as well; what happens to them differs."""
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What worlds that play by themselves come to, each on one thread."""
+    return {w: played_bits("hybrid", [SEEDS[w]], ticks=300)[0] for w in ALONE}
+
+
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_change_nothing(settings, threads):
-    import numba
-
-    def play():
-        env = TownVectorEnv(settings(), num_worlds=40)
-        obs, _ = env.reset(seed=3)
-        rng = np.random.default_rng(1)
-        for _ in range(120):
-            obs, *_ = env.step(masked_random(obs, rng))
-        return env.state()
-
+def test_neither_threads_nor_company_change_a_bit(alone, threads):
+    """A world by itself is that world among 64, which 1 or 2 threads share, to every output."""
     if threads > numba.config.NUMBA_NUM_THREADS:
         pytest.skip("this machine has one core")
     before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    expected = play()
     numba.set_num_threads(threads)
     try:
-        got = play()
+        assert worth_threads(64, 4 * 64) is (threads == 2)  # so that threads are made use of
+        among = played_bits("hybrid", SEEDS, ticks=300)
     finally:
         numba.set_num_threads(before)
-    for name, array in expected.items():
-        np.testing.assert_array_equal(array, got[name], err_msg=name)
+    for w, (kinds, digest) in alone.items():
+        assert len(kinds) >= 12, (w, kinds)
+        assert among[w] == (kinds, digest), w
+    assert set().union(*(kinds for kinds, _ in among)) == set(EVENT_NAMES)
+    assert len({digest for _, digest in among}) == 64
+
+
+def test_a_bit_that_differs_would_be_found(alone, monkeypatch):
+    kept = TownVectorEnv.step
+
+    def step(self, actions):
+        stepped = kept(self, actions)
+        if stepped[4]["_final_obs"].any():  # something that is not part of the state
+            stepped[4]["final_obs"]["map"][stepped[4]["_final_obs"]] ^= 1
+        return stepped
+
+    monkeypatch.setattr(TownVectorEnv, "step", step)
+    (changed,) = played_bits("hybrid", [SEEDS[ALONE[0]]], ticks=300)
+    assert changed[0] == alone[ALONE[0]][0]
+    assert changed[1] != alone[ALONE[0]][1]
 
 
 def test_restoring_in_the_middle_of_a_queue_goes_on_bit_for_bit(settings):
