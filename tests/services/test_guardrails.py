@@ -399,7 +399,7 @@ def test_continuous_actions_have_a_floor_of_their_own() -> None:
     sharp = updates(entropy=(-1.5, -1.5))
     reading = check(telemetry=sharp, continuous=True)["entropy"]
     assert (reading.applicable, reading.tripped) == (False, False)
-    assert "no min_differential_entropy" in reading.reason
+    assert "min_differential_entropy is null" in reading.reason
     assert check(telemetry=sharp)["entropy"].tripped
     floor = {"min_differential_entropy": -1.0}
     assert check(telemetry=sharp, continuous=True, health=floor)["entropy"].tripped
