@@ -1,18 +1,22 @@
 """What a strategy is handed: everything it may use, nothing it has to look up."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from journeyman.checkpoint import Checkpoint, save_checkpoint
+from journeyman.data.demonstrations import split_rows
 from journeyman.env.protocol import LaneEnv, LaneSpec
 from journeyman.seeding import SeedPlan
 from journeyman.settings.root import Settings
 from journeyman.settings.schedule import Scheduled, value_at
 from journeyman.timing import Spans
-from journeyman.tracking.protocol import Tracker
+from journeyman.tracking.protocol import DatasetInfo, Tracker
 
 if TYPE_CHECKING:
     from journeyman.data.replay import ReplayDataset
@@ -130,14 +134,59 @@ class TrainingContext:
         if self._demonstrations is None:
             with self.spans.span("data"):
                 self._demonstrations = self.load_demonstrations()
+                self._tell_demonstrations(self._demonstrations)
         return self._demonstrations
 
     def replay_dataset(self) -> "ReplayDataset":
         """Returns the run's dataset as trajectories, captured or read on the first call."""
         if self._replay_dataset is None:
             with self.spans.span("data"):
-                self._replay_dataset = self.load_replay_dataset()
+                dataset = self._replay_dataset = self.load_replay_dataset()
+                info = DatasetInfo(
+                    name=dataset.label,
+                    digest=dataset.digest,
+                    source=dataset.origin,
+                    context="replay" if self.settings.strategy.kind == "replay" else "training",
+                    profile={
+                        "transitions": dataset.transitions,
+                        "trajectories": len(dataset.samples),
+                    },
+                )
+                self.tracker.dataset(info)
         return self._replay_dataset
+
+    def _tell_demonstrations(self, data: "Demonstrations") -> None:
+        """Names demonstrations as an input, and those of them that no stage learns from."""
+        profile: dict[str, int | str] = {
+            "transitions": len(data),
+            "trajectories": data.trajectories,
+        }
+        held_out: DatasetInfo | None = None
+        fraction = self.settings.held_out_fraction()
+        if fraction is not None:
+            rows = split_rows(data, fraction, self.seeds.integer("split"))[1]
+            profile["held_out_transitions"] = len(rows)
+            held_out = DatasetInfo(
+                name=f"{data.label}, held out",
+                digest=hashlib.sha256(data.digest.encode() + rows.tobytes()).hexdigest(),
+                source=data.origin,
+                context="held-out",
+                profile={
+                    "transitions": len(rows),
+                    "trajectories": len(np.unique(data.trajectory_ids[rows])),
+                    "of": data.digest,
+                },
+            )
+        info = DatasetInfo(
+            name=data.label,
+            digest=data.digest,
+            source=data.origin,
+            context="training",
+            profile=profile,
+        )
+        for each in (info, held_out):
+            if each is not None:
+                self.tracker.dataset(each)
 
     def emit(self, group: str, metrics: Mapping[str, MetricValue], step: int) -> None:
         """Hands metrics to the tracker; the health of PPO updates is also kept for guardrails."""

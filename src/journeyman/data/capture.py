@@ -113,6 +113,12 @@ class Capture:
             return array.reshape(self.samples, *array.shape[2:])
         return np.concatenate([array[lane, start:stop] for lane, start, stop in self.spans])
 
+    @property
+    def origin(self) -> str:
+        """Whose play it is, and what makes it this play, in words."""
+        size = f"{self.num_worlds} worlds x {self.ticks} ticks"
+        return f"captured: {self.label}, seed {self.seed}, {size}"
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the lane spec and every trajectory's arrays, in their order."""
@@ -146,6 +152,7 @@ class Capture:
             lane_spec=self.lane_spec,
             label=self.label,
             warnings=self.warnings,
+            origin=self.origin,
         )
 
     @cached_property

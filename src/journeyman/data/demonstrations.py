@@ -15,7 +15,9 @@ from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
 
 
-def join(samples: Sequence[Sample], label: str, warnings: Iterable[str] = ()) -> Demonstrations:
+def join(
+    samples: Sequence[Sample], label: str, warnings: Iterable[str] = (), *, origin: str = ""
+) -> Demonstrations:
     """Joins trajectories of one spec, whatever their lengths, in their order.
 
     Trajectories whose sidecars name the same ``group`` form one; the others stand alone
@@ -25,6 +27,7 @@ def join(samples: Sequence[Sample], label: str, warnings: Iterable[str] = ()) ->
         samples: at least one.
         label: whose play it is.
         warnings: what is known to be doubtful already.
+        origin: where they come from.
 
     Raises:
         UserError: naming every sample that does not fit the first.
@@ -47,7 +50,23 @@ def join(samples: Sequence[Sample], label: str, warnings: Iterable[str] = ()) ->
         label=label,
         splits=splits if any(splits) else (),
         warnings=tuple(dict.fromkeys([*warnings, *_warnings(samples)])),
+        origin=origin,
     )
+
+
+def split_rows(
+    demonstrations: Demonstrations, val_fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the rows to train on and those held out, by whole groups of trajectories.
+
+    The generator is made anew from ``seed``: every stage of a run holds out the same rows, so
+    that what one stage is judged by was not trained on in another.
+
+    Raises:
+        UserError: if one side would be empty.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    return demonstrations.split(val_fraction, rng=rng)
 
 
 def spec_of(trajectory: Trajectory) -> LaneSpec:

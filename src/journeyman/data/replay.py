@@ -57,6 +57,7 @@ class ReplayDataset:
         read: returns the trajectories of a file by its position.
         warnings: what is meaningless or doubtful, a sentence each.
         skipped: entries with ``accepted: false``.
+        origin: the manifest's path, or how it was captured; empty where that is not known.
     """
 
     label: str
@@ -66,6 +67,7 @@ class ReplayDataset:
     read: Callable[[int], Sequence[Trajectory]] = field(repr=False)
     warnings: tuple[str, ...] = ()
     skipped: int = 0
+    origin: str = ""
 
     @classmethod
     def from_manifest(
@@ -97,6 +99,7 @@ class ReplayDataset:
             files=tuple(tuple(info for info, _ in notes) for notes in noted),
             warnings=(*manifest.warnings, *_warnings(noted)),
             skipped=manifest.skipped,
+            origin=str(path.resolve()),
             read=read if batching.streaming else kept.__getitem__,
         )
 
@@ -108,6 +111,7 @@ class ReplayDataset:
         *,
         label: str,
         warnings: Sequence[str] = (),
+        origin: str = "",
     ) -> "ReplayDataset":
         """Takes trajectories that are in memory already; each counts as a file of its own.
 
@@ -127,6 +131,7 @@ class ReplayDataset:
             batching=batching,
             files=tuple((info,) for ((info, _),) in noted),
             warnings=(*warnings, *_warnings(noted)),
+            origin=origin,
             read=lambda file: [trajectories[file]],
         )
 

@@ -189,6 +189,7 @@ class Demonstrations:
         action_mask: (S, N) bool, or None.
         splits: one for each trajectory, what the manifest asks for; or empty.
         warnings: what is meaningless or doubtful in the data, a sentence each.
+        origin: the manifest's path, or how it was captured; empty where that is not known.
 
     Raises:
         UserError: naming every array that does not fit.
@@ -205,6 +206,7 @@ class Demonstrations:
     action_mask: NDArray[np.bool_] | None = None
     splits: tuple[Split, ...] = ()
     warnings: tuple[str, ...] = ()
+    origin: str = ""
 
     _ARRAYS = ("features", "map", "actions", "action_mask", "weights", "trajectory_ids", "groups")
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from journeyman.data.demonstrations import split_rows
 from journeyman.data.trajectory import Demonstrations
 from journeyman.env.protocol import LaneSpec
 from journeyman.errors import UserError
@@ -20,20 +21,7 @@ from journeyman.learning.tensors import as_tensor
 from journeyman.policies.actions import mask_allows
 from journeyman.policies.numpy_actor_critic import Whitening
 
-
-def split_rows(
-    demonstrations: Demonstrations, val_fraction: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the rows to train on and those held out, by whole groups of trajectories.
-
-    The generator is made anew from ``seed``: every stage of a run holds out the same rows, so
-    that what one stage is judged by was not trained on in another.
-
-    Raises:
-        UserError: if one side would be empty.
-    """
-    rng = np.random.Generator(np.random.PCG64(seed))
-    return demonstrations.split(val_fraction, rng=rng)
+__all__ = ["DemonstrationTensors", "check_demonstrations", "split_rows"]
 
 
 def check_demonstrations(demonstrations: Demonstrations, spec: LaneSpec) -> None:

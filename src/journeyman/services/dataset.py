@@ -50,7 +50,7 @@ def _demonstrations(settings: ManifestDatasetSettings, stamps: _Stamps) -> Demon
     if manifest.skipped:
         warnings.append(f"{manifest.skipped} entries are not accepted and left out")
     samples = [sample for file in files for sample in file]
-    return join(samples, manifest.label, warnings)
+    return join(samples, manifest.label, warnings, origin=str(manifest.path.resolve()))
 
 
 def _as_they_are(samples: list[Sample]) -> list[Sample]:
@@ -128,7 +128,11 @@ def _replay_dataset(settings: ManifestDatasetSettings, stamps: _Stamps) -> Repla
 def replay_dataset_from_capture(capture: Capture, batching: BatchingSettings) -> ReplayDataset:
     """Makes a replay dataset of a capture in memory, one trajectory a lane."""
     return ReplayDataset.from_trajectories(
-        capture.trajectories, batching, label=capture.label, warnings=capture.warnings
+        capture.trajectories,
+        batching,
+        label=capture.label,
+        warnings=capture.warnings,
+        origin=capture.origin,
     )
 
 

@@ -17,7 +17,7 @@ class ReplayStrategy:
         settings = context.settings.strategy
         assert isinstance(settings, ReplayStrategySettings)
         context.progress.begin("replay")
-        dataset = context.load_replay_dataset()
+        dataset = context.replay_dataset()
         read = itertools.count(1)
         result = run_replay(
             dataset,

@@ -10,7 +10,14 @@ from journeyman.settings.tracking import MlflowSettings, TrackingSettings
 from journeyman.tracking.jsonl import JsonlTracker
 from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.null import NoTracker
-from journeyman.tracking.protocol import MetricValue, RunInfo, RunStatus, StageRun, Tracker
+from journeyman.tracking.protocol import (
+    DatasetInfo,
+    MetricValue,
+    RunInfo,
+    RunStatus,
+    StageRun,
+    Tracker,
+)
 
 
 class CompositeTracker:
@@ -52,6 +59,11 @@ class CompositeTracker:
         """Sets tags with all."""
         for tracker in self.trackers:
             tracker.tag(tags)
+
+    def dataset(self, data: DatasetInfo) -> None:
+        """Names data as an input with all."""
+        for tracker in self.trackers:
+            tracker.dataset(data)
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Stores a file with all."""

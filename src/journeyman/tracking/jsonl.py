@@ -15,7 +15,13 @@ from typing import Any
 from journeyman.errors import UserError
 from journeyman.settings.metrics_log import JsonlSettings
 from journeyman.tracking.null import NullStageRun
-from journeyman.tracking.protocol import MetricValue, RunInfo, RunStatus, StageRun
+from journeyman.tracking.protocol import (
+    DatasetInfo,
+    MetricValue,
+    RunInfo,
+    RunStatus,
+    StageRun,
+)
 from journeyman.tracking.telemetry import TELEMETRY_VERSION, validate_line
 from journeyman.tracking.values import finite
 
@@ -100,6 +106,9 @@ class JsonlTracker:
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Keeps no tags: the run folder has its config and results."""
+
+    def dataset(self, data: DatasetInfo) -> None:
+        """Keeps nothing: the config says which data there are."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keeps no copy: artifacts lie in the run folder already."""

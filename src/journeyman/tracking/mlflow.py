@@ -22,8 +22,10 @@ from journeyman.tracking import spool, sqlite
 from journeyman.tracking.address import StoreAddress, check_database, resolve_address
 from journeyman.tracking.delivery import MAX_METRICS_PER_CALL, THREAD_NAME, Delivery
 from journeyman.tracking.identity import RunIdentity
+from journeyman.tracking.inputs import dataset_operation, log_dataset
 from journeyman.tracking.operations import (
     EndRun,
+    LogDataset,
     OpenRun,
     Points,
     RunReference,
@@ -31,7 +33,7 @@ from journeyman.tracking.operations import (
     StoreArtifact,
     now_milliseconds,
 )
-from journeyman.tracking.protocol import MetricValue, RunInfo, RunStatus, StageRun
+from journeyman.tracking.protocol import DatasetInfo, MetricValue, RunInfo, RunStatus, StageRun
 from journeyman.tracking.quiet import quieten
 from journeyman.tracking.resuming import StoredRun, keep_waiting, reopen, run_to_resume
 from journeyman.tracking.stage import queued_stage
@@ -153,6 +155,10 @@ class MlflowTracker:
     def tag(self, tags: Mapping[str, str]) -> None:
         """Queues tags of the job's run."""
         self._queue.put(SetTags(self._started_job, cut_tags(tags)))
+
+    def dataset(self, data: DatasetInfo) -> None:
+        """Queues data as an input of the job's run."""
+        self._queue.put(dataset_operation(self._started_job, data))
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Stores a file or folder with the job's run; returns when stored, or in an outage.
@@ -280,6 +286,9 @@ class MlflowStore:
 
         tags = [RunTag(key, value) for key, value in operation.tags.items()]
         self._client.log_batch(operation.run.opened_id, tags=tags)
+
+    def log_dataset(self, operation: LogDataset) -> None:
+        log_dataset(self._client, operation)
 
     def store_artifact(self, operation: StoreArtifact) -> None:
         if not Path(operation.path).exists():

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from journeyman.tracking.protocol import MetricValue, RunInfo, RunStatus, StageRun
+from journeyman.tracking.protocol import DatasetInfo, MetricValue, RunInfo, RunStatus, StageRun
 from journeyman.tracking.values import MetricCheck
 
 
@@ -44,6 +44,9 @@ class NoTracker:
         self._check(group, metrics, step)
 
     def tag(self, tags: Mapping[str, str]) -> None:
+        """Keeps nothing."""
+
+    def dataset(self, data: DatasetInfo) -> None:
         """Keeps nothing."""
 
     def artifact(self, path: Path, folder: str = "") -> None:

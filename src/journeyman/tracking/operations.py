@@ -69,6 +69,19 @@ class StoreArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class LogDataset:
+    """Names data as an input of a run; ``source`` and ``profile`` are JSON."""
+
+    run: RunReference
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    context: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndRun:
     """Ends a run with a status at a time."""
 
@@ -77,9 +90,9 @@ class EndRun:
     timestamp: int
 
 
-Operation = Points | OpenRun | SetTags | StoreArtifact | EndRun
+Operation = Points | OpenRun | SetTags | LogDataset | StoreArtifact | EndRun
 _KINDS: dict[str, type[Operation]] = {
-    kind.__name__: kind for kind in (Points, OpenRun, SetTags, StoreArtifact, EndRun)
+    kind.__name__: kind for kind in (Points, OpenRun, SetTags, LogDataset, StoreArtifact, EndRun)
 }
 
 
@@ -96,6 +109,10 @@ class Store(Protocol):
 
     def set_tags(self, operation: SetTags) -> None:
         """Sets tags."""
+        ...
+
+    def log_dataset(self, operation: LogDataset) -> None:
+        """Names data as an input."""
         ...
 
     def store_artifact(self, operation: StoreArtifact) -> None:
@@ -116,6 +133,8 @@ def perform(store: Store, operations: list[Operation]) -> None:
         store.open_run(first)
     elif isinstance(first, SetTags):
         store.set_tags(first)
+    elif isinstance(first, LogDataset):
+        store.log_dataset(first)
     elif isinstance(first, StoreArtifact):
         store.store_artifact(first)
     else:

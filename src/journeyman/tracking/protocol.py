@@ -39,6 +39,25 @@ class RunInfo:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """Data a run learns from, is judged by, or reads through.
+
+    Attributes:
+        name: whose play it is.
+        digest: SHA-256 of its content: the same data have the same, wherever they lie.
+        source: the manifest's path, or how it was captured.
+        context: ``training``, ``held-out`` or ``replay``.
+        profile: what is in it: ``transitions``, ``trajectories``, ...
+    """
+
+    name: str
+    digest: str
+    source: str
+    context: str
+    profile: Mapping[str, int | str] = field(default_factory=dict)
+
+
 class StageRun(Protocol):
     """One light nested run: a stage's settings, final figures, verdict and reason."""
 
@@ -68,6 +87,10 @@ class Tracker(Protocol):
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Sets tags on the run."""
+        ...
+
+    def dataset(self, data: DatasetInfo) -> None:
+        """Names data as an input of the run."""
         ...
 
     def artifact(self, path: Path, folder: str = "") -> None:
