@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from anneal_tasks import SCRATCH, TASKS
 
+from journeyman.reporting.comparison import probability_of_improvement
 from learning import interquartile_interval
 
 Runs = dict[str, list[dict[str, Any]]]
@@ -31,6 +32,7 @@ def summary(name: str, runs: Runs) -> dict[str, Any]:
         ValueError: two presets imitated differently with the same seed.
     """
     task = TASKS[name]
+    runs = {method: carried_on(records) for method, records in runs.items()}
     first = next(iter(runs.values()))
     demonstrators = [run["demonstrator"]["return"] for run in first]
     imitated = imitation(runs)
@@ -43,6 +45,7 @@ def summary(name: str, runs: Runs) -> dict[str, Any]:
         ends = [end(run, budget) for run in records]
         row = finals(ends, demonstrators, imitated, scratch)
         row |= reached(records) | {
+            "stopped": sum(run["stopped"] for run in records),
             "curve": curve(records),
             "steps": records[0]["steps"],
             "cpu_seconds": float(np.mean([run["cpu_seconds"] for run in records])),
@@ -60,6 +63,30 @@ def summary(name: str, runs: Runs) -> dict[str, Any]:
         "methods": methods,
         "runs": [run for records in runs.values() for run in records],
     }
+
+
+def carried_on(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns a method's records, those of runs that a guardrail ended as if they had gone on.
+
+    What such a run ended with is what its user has: it counts to the end of the budget. A run
+    ended early if it has fewer stages than others of its method.
+    """
+    whole = max(records, key=lambda run: (len(run.get("stages", ())), run["steps"]))
+    found = []
+    for run in records:
+        stopped = len(run.get("stages", ())) < len(whole.get("stages", ()))
+        if stopped:
+            there, points = run["curve"], len(run["curve"]["steps"])
+            missing = len(whole["curve"]["steps"]) - points
+            rates = {event: [*v, *v[-1:] * missing] for event, v in there["rates"].items()}
+            curve = {
+                "steps": [*there["steps"], *whole["curve"]["steps"][points:]],
+                "returns": [*there["returns"], *[run["final"]["return"]] * missing],
+                "rates": rates,
+            }
+            run = {**run, "curve": curve, "steps": whole["steps"]}
+        found.append({**run, "stopped": stopped})
+    return found
 
 
 def imitation(runs: Runs) -> list[dict[str, Any]]:
@@ -112,32 +139,23 @@ def finals(
     returns = [one["return"] for one in ends]
     figures: dict[str, Any] = {"final": over_seeds(returns) | {"worst": min(returns)}}
     figures["rates"] = mean_rates(ends)
-    figures["better_than_demonstrator"] = better(returns, demonstrators)
+    others: dict[str, Sequence[float]] = {"demonstrator": demonstrators}
     if imitated:
-        alone = [one["return"] for one in imitated]
-        figures["better_than_imitation"] = better(returns, alone)
-        pairs = zip(returns, alone, strict=False)
+        others["imitation"] = [one["return"] for one in imitated]
+        pairs = zip(returns, others["imitation"], strict=False)
         figures["seeds_below_imitation"] = sum(one < other for one, other in pairs)
     if scratch:
-        figures["better_than_scratch"] = better(returns, scratch)
+        others["scratch"] = scratch
+    for name, theirs in others.items():
+        found = probability_of_improvement(returns, theirs)
+        figures[f"better_than_{name}"] = found.value
+        figures[f"better_than_{name}_interval"] = [found.low, found.high]
     return figures
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, float]:
     """Returns the interquartile mean over seeds with its 95 % bootstrap interval."""
     return interquartile_interval([values], np.random.default_rng(0))
-
-
-def better(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Returns the probability that a run of ours ends above one of theirs; ties count half.
-
-    Over all pairs of seeds (Agarwal et al. 2021).
-
-    >>> better([2.0, 3.0], [1.0, 3.0])
-    0.625
-    """
-    differences = np.subtract.outer(np.asarray(ours), np.asarray(theirs))
-    return float(((differences > 0) + 0.5 * (differences == 0)).mean())
 
 
 def mean_rates(ends: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -231,6 +249,7 @@ def headline(task: dict[str, Any], default: str) -> dict[str, Any]:
         "steps_to_demonstrator_over_scratch": ratios.get(default),
         "steps_to_demonstrator_over_scratch_is_a_bound": bounded,
         "best_preset": best,
+        "best_within_a_fifth": ratios[best] is not None and ratios[best] <= 0.2,
         "best_steps_to_demonstrator_over_scratch": ratios[best],
         "best_ends_above_demonstrator": top["low"] > task["demonstrator"]["high"],
         "best_ends_above_imitation": top["low"] > alone["high"],

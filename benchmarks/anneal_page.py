@@ -86,7 +86,12 @@ def headlines(document: dict[str, Any]) -> list[str]:
     ratio, best = found["steps_to_demonstrator_over_scratch"], found["best_preset"]
     bound = "at most " if found["steps_to_demonstrator_over_scratch_is_a_bound"] else ""
     reached = "never reached the demonstrator" if ratio is None else f"{bound}{ratio:.3f}"
+    best_ratio = found["best_steps_to_demonstrator_over_scratch"]
+    steps = "never" if best_ratio is None else f"{bound}{best_ratio:.3f}"
     goals = {
+        f"reaches the demonstrator with a fifth of the steps of PPO from scratch ({steps})": found[
+            "best_within_a_fifth"
+        ],
         "ends above the demonstrator, intervals apart": found["best_ends_above_demonstrator"],
         "ends above imitation alone, intervals apart": found["best_ends_above_imitation"],
         "no seed ends below imitation alone": found["best_seeds_below_imitation"] == 0,
@@ -134,18 +139,22 @@ def table(task: dict[str, Any]) -> list[str]:
             f"{end['worst']:.2f}",
             steps_in_words(row, task),
             *(
-                f"{row[key]:.2f}" if key in row else "-"
-                for key in (
-                    "better_than_demonstrator",
-                    "better_than_imitation",
-                    "better_than_scratch",
-                )
+                probability(row, f"better_than_{other}")
+                for other in ("demonstrator", "imitation", "scratch")
             ),
             f"{row['held']}, {row['rolled_back']} of {row['stages']}" if "stages" in row else "-",
             *(f"{row['rates'][event]:.2f}" for event in events),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def probability(row: dict[str, Any], key: str) -> str:
+    """Returns a probability with its interval, which there is none of where all pairs agree."""
+    if key not in row:
+        return "-"
+    low, high = row[f"{key}_interval"]
+    return f"{row[key]:.2f}" + ("" if low == high else f" [{low:.2f}, {high:.2f}]")
 
 
 def steps_in_words(row: dict[str, Any], task: dict[str, Any]) -> str:
@@ -170,6 +179,8 @@ def misses(task: dict[str, Any]) -> list[str]:
         found = []
         if row["final"]["low"] <= alone["final"]["high"]:
             found.append("its interval is not above that of imitation alone")
+        if row["stopped"]:
+            found.append(f"a guardrail ended {row['stopped']} of its seeds early")
         if row["seeds_below_imitation"]:
             found.append(f"{row['seeds_below_imitation']} seeds end below imitation alone")
         if row["final"]["low"] <= task["demonstrator"]["high"]:

@@ -41,3 +41,13 @@ def test_every_recipe_composes(command: str) -> None:
 
 def test_the_recipes_were_found() -> None:
     assert len(COMMANDS) >= 6
+
+
+def test_the_table_of_groups_names_every_option_there_is() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| ", README, re.M)
+    shown = {group: set(re.findall(r"`(\w+)`", options)) for group, options in rows}
+    groups = {path.name for path in (CHECKOUT / "conf").iterdir() if path.is_dir()}
+    assert set(shown) == groups
+    for group in groups:
+        files = {path.stem for path in (CHECKOUT / "conf" / group).glob("*.yaml")}
+        assert shown[group] == files, group
