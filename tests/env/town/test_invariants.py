@@ -5,18 +5,22 @@ Each property plays 40 drawn towns of 3 worlds for 200 ticks: 24 000 ticks of a 
 Legend: W worlds, A agents, L = W * A lanes.
 """
 
+import itertools
+
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from journeyman.env.town.names import EVENT_NAMES
 from journeyman.env.town.vector_env import TownVectorEnv
-from support.town import town_settings
+from support.town import SCARCE, town_settings
 
 WORLDS, TICKS = 3, 200
 NEEDS = ("hunger", "hygiene", "energy")
 USES = ("", "eat_meal", "cook_meal", "use_shower", "rest_sleep")
 DONE = ("", "meal", "cooked", "shower", "sleep")
-RELEASE = 8
+EAT, WORK, RELEASE = 1, 5, 8
 
 
 @st.composite
@@ -224,12 +228,178 @@ def test_event_counters_equal_what_the_state_shows(env, seed, sense, wanted):
         last = (was["use_left"] == 1) & (chosen != RELEASE) & served
         for kind in range(1, 5):
             np.testing.assert_array_equal(counted[DONE[kind]], last & (was["use"] == kind))
-        states = {"shift_on_time": 2, "shift_late": 3, "shift_absent": 4}
-        for name, state in states.items():
-            turned = (agents["shift_state"] == state) & (was["shift_state"] != state)
-            # A shift's last tick clears its state: then the counter alone knows.
-            assert (counted[name][turned] == 1.0).all()
-            assert (counted[name] <= 1.0).all()
+
+
+SHIFT_STATES = {"shift_on_time": 2, "shift_late": 3, "shift_absent": 4}
+ON_TIME, LATE = 2, 3
+
+
+def counts_of(env, stepped):
+    """Returns what was counted in a tick, (W, A) by name."""
+    shape = (env.num_worlds, env.layout.agents)
+    events = stepped[4]["events"]
+    return {name: events[:, i].reshape(shape) for i, name in enumerate(env.event_names)}
+
+
+def check_shifts(env, before, stepped, booked):
+    """Every turn of a shift is counted as what it is, and every count is such a turn.
+
+    Args:
+        booked: (W, A), how often the shift under way was counted; kept up to date here.
+
+    Returns:
+        whether each world goes on, and is neither in a shift's last tick, which clears its state.
+    """
+    counted, jobs = counts_of(env, stepped), env.settings.jobs
+    going_on = ~stepped[4]["world_over"]
+    agents, was = env.town.agents, before[1]
+    time = (env.town.worlds["tick"] - 1)[:, None] % 1440
+    has_job = agents["job"] >= 0
+    last = has_job & (time == agents["shift_end"] - 1)
+    booked[has_job & (time == agents["shift_start"])] = 0.0
+    for name, state in SHIFT_STATES.items():
+        turned = (agents["shift_state"] == state) & (was["shift_state"] != state)
+        plain = going_on[:, None] & ~last
+        np.testing.assert_array_equal(counted[name][plain], turned[plain], err_msg=name)
+        assert (counted[name][~has_job] == 0.0).all()
+        booked += counted[name]
+    # Each shift is one of the three in the end, and never two.
+    assert (booked[going_on] <= 1.0).all()
+    assert (booked[going_on[:, None] & last] == 1.0).all()
+    booked[~going_on] = 0.0
+    late = agents["lateness"]
+    assert (late <= jobs.absent_after).all()
+    assert (late[agents["shift_state"] == LATE] > jobs.grace).all()
+    assert (late[agents["shift_state"] == ON_TIME] == 0).all()
+    return going_on & ~last.any(axis=1)
+
+
+def colleagues_at_work(env, was, w, a, states):
+    """Returns who of an agent's shift is at its site, chose to work, and came as in ``states``."""
+    agents = env.town.agents[w]
+    steps = abs(agents["x"] - agents["site_x"]) + abs(agents["y"] - agents["site_y"])
+    there = (agents["last_action"] == WORK) & (steps <= 1)
+    there &= (agents["use"] == 0) & (agents["queue"] == -1) & (agents["job"] == agents["job"][a])
+    there &= np.isin(was[w]["shift_state"], states)
+    there[a] = False
+    return np.flatnonzero(there)
+
+
+def check_company(env, before, stepped, plain):
+    """Shared meals, late help, takeovers and chats are counted just where the state shows them.
+
+    Args:
+        plain: (W,) worlds that ``check_shifts`` found to go on plainly.
+    """
+    counted, feelings = counts_of(env, stepped), env.settings.relationships
+    terminated = stepped[2].reshape(WORLDS, -1).any(axis=1)  # who ended stands at home again
+    for w in np.flatnonzero(plain & ~terminated):
+        agents, was = env.town.agents[w], before[1][w]
+        counts = {name: count[w] for name, count in counted.items()}
+        # A meal turns from lonely to shared once, when another eats near by.
+        eats = agents["use"] == EAT
+        turned = (agents["meal_shared"] == 1) & ((was["meal_shared"] == 0) | (was["use"] != EAT))
+        np.testing.assert_array_equal(counts["shared_meal"], eats & turned)
+        gaps = abs(agents["x"][:, None] - agents["x"]) + abs(agents["y"][:, None] - agents["y"])
+        near = eats[:, None] & eats & (gaps <= feelings.meal_distance)
+        np.fill_diagonal(near, val=False)
+        np.testing.assert_array_equal(
+            agents["meal_shared"][eats] == 1,
+            near.any(axis=1)[eats] | ((was["meal_shared"] == 1) & (was["use"] == EAT))[eats],
+        )
+        # Whoever comes late or not at all is covered for, wherever a colleague is there to do it.
+        helped = [
+            colleagues_at_work(env, before[1], w, a, [ON_TIME])
+            for a in np.flatnonzero(counts["shift_late"])
+        ]
+        assert counts["late_help"].sum() == sum(len(helpers) > 0 for helpers in helped)
+        givers = np.flatnonzero(counts["late_help"])
+        assert set(givers) <= {b for helpers in helped for b in helpers.tolist()}
+        covered = [
+            a
+            for a in np.flatnonzero(counts["shift_absent"])
+            if len(colleagues_at_work(env, before[1], w, a, [ON_TIME, LATE]))
+        ]
+        np.testing.assert_array_equal(np.flatnonzero(counts["shift_takeover"]), covered)
+        # All trust and familiarity in the world come from what was counted, and from nothing else.
+        if (
+            np.abs(before[2][w]["familiarity"]).max() > 0.5
+            or np.abs(before[2][w]["trust"]).max() > 0.5
+        ):
+            continue  # near its bound a feeling is cut
+        total = {name: float(count.sum()) for name, count in counts.items()}
+        gained = {
+            field: float((env.town.pairs[w][field] - before[2][w][field]).sum())
+            for field in ("trust", "familiarity")
+        }
+        assert gained["trust"] == pytest.approx(
+            2 * feelings.chat_trust * total["chat_quality"]
+            + feelings.meal_trust * total["shared_meal"]
+            + 2 * feelings.help_trust * total["late_help"]
+            + 2 * feelings.takeover_trust * total["shift_takeover"],
+            abs=1e-6,
+        )
+        assert gained["familiarity"] == pytest.approx(
+            2 * feelings.chat_familiarity * total["chat_quality"]
+            + 2 * feelings.chat_failure_familiarity * total["chat_failure"]
+            + feelings.meal_familiarity * total["shared_meal"]
+            + 2 * feelings.help_familiarity * total["late_help"],
+            abs=1e-6,
+        )
+        bounds = env.settings.chat
+        good = counts["chat_success"]
+        assert (counts["chat_quality"] >= good * bounds.quality_min - 1e-6).all()
+        assert (counts["chat_quality"] <= good * bounds.quality_max + 1e-6).all()
+        assert ((counts["chat_quality"] > 0.0) <= (good > 0.0)).all()
+
+
+def check_tick(env, before, stepped, booked):
+    check_company(env, before, stepped, check_shifts(env, before, stepped, booked))
+
+
+@examined
+@given(**PLAYS)
+def test_what_happens_among_colleagues_and_at_table_is_what_is_counted(env, seed, sense, wanted):
+    booked = np.zeros((WORLDS, env.layout.agents))
+    for before, _, stepped in played(env, seed, sense, wanted):
+        check_tick(env, before, stepped, booked)
+
+
+EVENTFUL = {**SCARCE, "needs.start_low": 0.05}
+"""A town in which there is something of everything to check within 200 ticks."""
+
+
+def checked_play(wrong=None):
+    """Checks every tick of some plays of it; returns how often each event was counted.
+
+    Args:
+        wrong: an event whose counter is emptied before it is checked.
+    """
+    totals = np.zeros(len(EVENT_NAMES))
+    for absences, seed in itertools.product((1, 2), range(4)):
+        # Where the first absence evicts, nobody takes over a shift in a world that goes on.
+        config = town_settings(**{**EVENTFUL, "jobs.evict_absences": absences})
+        env = TownVectorEnv(config, num_worlds=WORLDS, social_stage="C3")
+        booked = np.zeros((WORLDS, env.layout.agents))
+        for before, _, stepped in played(env, seed, 0.97, list(range(8))):
+            if wrong is not None:
+                stepped[4]["events"][:, env.event_names.index(wrong)] = 0.0
+            check_tick(env, before, stepped, booked)
+            totals += stepped[4]["events"].sum(axis=0)
+    return dict(zip(EVENT_NAMES, totals.tolist(), strict=True))
+
+
+def test_all_that_is_counted_occurs_where_it_is_checked():
+    assert not [name for name, total in checked_play().items() if total == 0.0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["shared_meal", "late_help", "shift_takeover", "chat_quality", "chat_failure", *SHIFT_STATES],
+)
+def test_a_counter_that_misses_something_would_be_found(wrong):
+    with pytest.raises(AssertionError):
+        checked_play(wrong)
 
 
 @examined
