@@ -15,6 +15,7 @@ from journeyman.seeding import SeedPlan
 from journeyman.settings.policy import PolicySettings
 from journeyman.settings.root import Settings
 from journeyman.settings.strategy import BCSettings, PPOSettings
+from journeyman.tracking.protocol import DatasetInfo
 from support.signal_env import Answering, SignalEnv
 
 if TYPE_CHECKING:
@@ -124,10 +125,15 @@ def signal_demonstrations(
 
 
 class Emissions:
-    """A tracker that remembers (group, metrics, step)."""
+    """A tracker that remembers (group, metrics, step), and the data it was told of."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any], int]] = []
+        self.data: list[DatasetInfo] = []
+
+    def dataset(self, data: DatasetInfo) -> None:
+        """Remembers data."""
+        self.data.append(data)
 
     def log(self, group: str, metrics: Mapping[str, Any], step: int) -> None:
         """Remembers one emission."""
@@ -178,6 +184,7 @@ class Surroundings(TrainingContext):
             runtime=SimpleNamespace(device="cpu", torch_threads=1),
             checkpoint=SimpleNamespace(every=checkpoint_every),
             dataset=SimpleNamespace(recompute_log_probs=recompute_log_probs),
+            strategy=SimpleNamespace(kind="bc"),
             ppo=lambda: ppo,
             held_out_fraction=lambda: None if demonstrations is None else HELD_OUT,
         )
