@@ -1,14 +1,19 @@
 """A run that is run again from its folder alone has the same bits, whatever it practised on."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from journeyman.checkpoint import load_checkpoint
+from journeyman.cli import run
 from journeyman.composition import compose_settings
+from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
-from journeyman.rerun import rerun_run, verify
-from support.commands import TINY
+from journeyman.rerun import original_run, rerun_run, verify
+from journeyman.tracking.identity import RunIdentity
+from support.commands import TINY, run_folders
 
 CARTPOLE = (
     "env=gymnasium",
@@ -66,3 +71,99 @@ def test_a_run_begun_from_a_checkpoint_begins_from_it_again(tmp_path: Path) -> N
     assert load_checkpoint(again / "checkpoints" / "start.safetensors").digest("policy") == (
         start.digest("policy")
     )
+
+
+def tracked(tmp_path: Path, name: str) -> tuple[str, Path]:
+    """Runs it with a store; returns the run's id there and its folder."""
+    settings = compose_settings([*SMALL[name], *CARTPOLE, *stored(tmp_path)])
+    folder = tmp_path / "outputs" / "first"
+    Orchestrator(settings, run_dir=folder).run()
+    return identity_of(folder), folder
+
+
+def stored(tmp_path: Path) -> tuple[str, ...]:
+    return ("promotion=off", f"outputs={tmp_path}/outputs")
+
+
+def identity_of(folder: Path) -> str:
+    identity = RunIdentity.read(folder)
+    assert identity is not None
+    return identity.run_id
+
+
+@pytest.fixture
+def _the_embedded_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.mark.usefixtures("_the_embedded_store")
+def test_by_its_id_once_the_folder_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The store alone has what a rerun needs, and what it is compared with."""
+    run_id, folder = tracked(tmp_path, "bc")
+    folder.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    assert run(["rerun", run_id, "--verify"]) == 0
+    (again,) = run_folders(tmp_path / "outputs")
+    assert f"weights of {again.name} equal those of {run_id}" in capsys.readouterr().out
+    # The metrics compared with are those of the store, not any other's.
+    (log,) = (tmp_path / "outputs" / "artifacts").glob(f"{run_id}/artifacts/metrics.jsonl")
+    lines = log.read_text().splitlines()
+    changed = json.loads(lines[-1])
+    name = next(name for name in changed if name.endswith("mean"))
+    changed[name] += 1e-9
+    log.write_text("\n".join([*lines[:-1], json.dumps(changed)]) + "\n")
+    assert run(["rerun", run_id, "--verify"]) == 1
+    said = capsys.readouterr().err
+    assert f"metrics.jsonl line {len(lines)}, {changed['group']}/{name} at step" in said
+    log.unlink()
+    assert run(["rerun", run_id, "--verify"]) == 2
+    assert f"{run_id}: the tracking store has no metrics.jsonl of it" in capsys.readouterr().err
+    assert len(run_folders(tmp_path / "outputs")) == 2, "the third was refused before it began"
+
+
+@pytest.mark.usefixtures("_the_embedded_store")
+def test_by_its_id_where_the_folder_is(tmp_path: Path) -> None:
+    run_id, folder = tracked(tmp_path, "bc")
+    with original_run(run_id, uri=None, outputs=tmp_path / "outputs") as original:
+        assert (original.folder, original.where) == (folder, ())
+    # Another run's folder in the same place is not this run's.
+    identity = RunIdentity.read(folder)
+    assert identity is not None
+    RunIdentity(identity.tracking_uri, identity.experiment_id, "0" * 32).write(folder)
+    with original_run(run_id, uri=None, outputs=tmp_path / "outputs") as original:
+        assert original.folder != folder
+        assert (original.folder / "config.yaml").read_bytes() == (
+            folder / "config.yaml"
+        ).read_bytes()
+    assert not original.folder.exists()
+
+
+@pytest.mark.usefixtures("_the_embedded_store")
+def test_by_its_id_it_begins_from_the_start_that_the_store_has(tmp_path: Path) -> None:
+    settings = compose_settings([*TINY, *quiet(tmp_path)])
+    Orchestrator(settings, run_dir=tmp_path / "bc").run_bc()
+    start = load_checkpoint(tmp_path / "bc" / "checkpoints" / "final.safetensors")
+    settings = compose_settings([*TINY, *stored(tmp_path)])
+    folder = tmp_path / "outputs" / "first"
+    Orchestrator(settings, run_dir=folder).run_rollout_ppo(ticks=8, updates=1, start=start)
+    run_id = identity_of(folder)
+    shutil.rmtree(folder)
+    outputs = tmp_path / "outputs"
+    with original_run(run_id, uri=None, outputs=outputs) as original:
+        again = rerun_run(original.folder, where=original.where)
+        assert verify(original.folder, again) == []
+    assert load_checkpoint(again / "checkpoints" / "start.safetensors").digest("policy") == (
+        start.digest("policy")
+    )
+
+
+@pytest.mark.usefixtures("_the_embedded_store")
+def test_an_id_that_no_store_has(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    with pytest.raises(UserError, match=r"there is no MLflow database"):
+        original_run("0" * 32, uri=None, outputs=outputs).__enter__()
+    tracked(tmp_path, "bc")
+    with pytest.raises(UserError, match=r"^0{32}: no such run in sqlite"):
+        original_run("0" * 32, uri=None, outputs=outputs).__enter__()

@@ -8,6 +8,12 @@ from pathlib import Path
 from journeyman.errors import UserError
 
 
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which store is meant."""
+    parser.add_argument("--outputs", default="outputs", help="outputs folder (default: outputs)")
+    parser.add_argument("--uri", help="tracking URI (default: as a run would choose)")
+
+
 def ui(argv: Sequence[str]) -> int:
     """``journeyman ui``: serves the MLflow page of an outputs folder on this machine only."""
     parser = argparse.ArgumentParser(
@@ -17,7 +23,7 @@ def ui(argv: Sequence[str]) -> int:
     parser.add_argument("--uri", help="tracking URI (default: the outputs folder's own store)")
     parser.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
     parser.add_argument("--experiment", help="experiment to open (default: that of the last run)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     from journeyman.tracking.ui import serve_ui
 
     serve_ui(
@@ -41,7 +47,7 @@ def check_env(argv: Sequence[str]) -> int:
         "--steps", type=int, default=1000, help="steps of random play in each lane (default: 1000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of worlds and chance (default: 0)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     if arguments.steps < 1 or arguments.seed < 0:
         raise UserError("check-env: --steps must be at least 1 and --seed at least 0")
     from journeyman.composition import compose_settings
@@ -77,14 +83,23 @@ def resume(argv: Sequence[str]) -> int:
         description="Go on with a run that was ended too early, in its folder and to the same "
         "bits; or run what is missing or failed in a sweep's folder.",
     )
-    parser.add_argument("folder", help="folder of a run (with config.yaml) or a sweep (sweep.json)")
+    parser.add_argument(
+        "folder",
+        metavar="run",
+        help="folder of a run (with config.yaml) or a sweep (sweep.json), or MLflow run id",
+    )
     parser.add_argument(
         "overrides",
         nargs="*",
         help="how a sweep is run, e.g. launch=joblib hydra.sweeper.trials=40",
     )
-    arguments = parser.parse_args(argv)
-    folder = Path(arguments.folder).resolve()
+    _add_store(parser)
+    arguments = parser.parse_intermixed_args(argv)
+    from journeyman.rerun import folder_here
+
+    folder = folder_here(
+        arguments.folder, uri=arguments.uri, outputs=Path(arguments.outputs).resolve()
+    )
     from journeyman.sweeps.resume import is_sweep, resume_sweep
 
     if not is_sweep(folder) and (folder / "config.yaml").is_file():
@@ -109,10 +124,9 @@ def report(argv: Sequence[str]) -> int:
     parser.add_argument(
         "sources", nargs="+", help="sweep or run folders, MLflow run ids, names of experiments"
     )
-    parser.add_argument("--outputs", default="outputs", help="outputs folder (default: outputs)")
-    parser.add_argument("--uri", help="tracking URI (default: as a run would choose)")
+    _add_store(parser)
     parser.add_argument("--to", help="file (default: report.html in the sweep's folder, else here)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     from journeyman.sweeps.collect import gather
     from journeyman.sweeps.finish import REPORT_FILE, write_report
 
@@ -129,25 +143,27 @@ def rerun(argv: Sequence[str]) -> int:
         prog="journeyman rerun",
         description="Run again what a run folder saved; overrides change it.",
     )
-    parser.add_argument("run", help="run folder (the one with config.yaml)")
-    parser.add_argument("overrides", nargs="*", help="dotted overrides, e.g. seed=1")
+    parser.add_argument("run", help="run folder (the one with config.yaml), or MLflow run id")
+    parser.add_argument(
+        "overrides", nargs="*", help="dotted changes to the saved config: seed=1, or ~key"
+    )
     parser.add_argument(
         "--verify",
         action="store_true",
         help="compare every metric and the weights with the original; exit 1 if any differs",
     )
-    arguments = parser.parse_args(argv)
-    if arguments.verify and arguments.overrides:
-        raise UserError("--verify compares with the original, so it takes no overrides")
-    from journeyman.rerun import require_finished, rerun_run, verify
+    _add_store(parser)
+    arguments = parser.parse_intermixed_args(argv)
+    from journeyman.rerun import original_run, require_comparable, rerun_run, verify
 
-    original = Path(arguments.run).resolve()
-    if arguments.verify and (original / "config.yaml").is_file():
-        require_finished(original)
-    again = rerun_run(original, arguments.overrides)
-    if not arguments.verify:
-        return 0
-    differences = verify(original, again)
+    outputs = Path(arguments.outputs).resolve()
+    with original_run(arguments.run, uri=arguments.uri, outputs=outputs) as original:
+        if arguments.verify and (original.folder / "config.yaml").is_file():
+            require_comparable(original)
+        again = rerun_run(original.folder, arguments.overrides, where=original.where)
+        if not arguments.verify:
+            return 0
+        differences = verify(original.folder, again, arguments.overrides)
     for line in differences:
         print(f"journeyman: {line}", file=sys.stderr)
     if differences:
@@ -162,9 +178,8 @@ def doctor(argv: Sequence[str]) -> int:
         prog="journeyman doctor",
         description="Look at versions, machine, tracking store and caches; exit 1 if any fails.",
     )
-    parser.add_argument("--outputs", default="outputs", help="outputs folder (default: outputs)")
-    parser.add_argument("--uri", help="tracking URI (default: as a run would choose)")
-    arguments = parser.parse_args(argv)
+    _add_store(parser)
+    arguments = parser.parse_intermixed_args(argv)
     from rich.console import Console
 
     from journeyman.doctor import examine, print_findings
@@ -184,16 +199,17 @@ def sync(argv: Sequence[str]) -> int:
         "folders", nargs="*", default=["outputs"], help="run or outputs folders (default: outputs)"
     )
     parser.add_argument("--uri", help="tracking URI (default: as the runs chose)")
-    arguments = parser.parse_args(argv)
-    from journeyman.rerun import saved_settings
+    arguments = parser.parse_intermixed_args(argv)
+    from journeyman.saved_config import saved_document
     from journeyman.tracking.redelivery import deliver_spool
     from journeyman.tracking.spool import spools_below
 
     runs = [run for folder in arguments.folders for run in spools_below(Path(folder).resolve())]
     for run_dir in runs:
-        settings = saved_settings(run_dir)
-        uri = arguments.uri or getattr(settings.tracking, "uri", None)
-        count = deliver_spool(run_dir, uri=uri, outputs=settings.outputs_path)
+        # Not validated: a later version may know other keys, and deliver all the same.
+        saved = saved_document(run_dir)
+        uri = arguments.uri or saved["tracking"].get("uri")
+        count = deliver_spool(run_dir, uri=uri, outputs=Path(saved["outputs"]))
         print(f"{run_dir}: {count} operations delivered")
     if not runs:
         print("nothing to deliver")

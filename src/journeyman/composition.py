@@ -69,11 +69,19 @@ def compose_settings(
         UserError: with every problem there is, unknown options and keys included.
     """
     require_plugins(overrides)
-    return settings_from(_compose(list(overrides), config_dir, config_name))
+    return settings_from(compose_config(list(overrides), config_dir, config_name))
 
 
-def _compose(overrides: list[str], config_dir: str | None, config_name: str) -> DictConfig:
-    """Composes; on unknown keys or options collects all of them before it raises."""
+def compose_config(
+    overrides: list[str], config_dir: str | None = None, config_name: str = CONFIG_NAME
+) -> DictConfig:
+    """Composes without validating; unknown keys and options are all said at once.
+
+    Args:
+        overrides: Hydra overrides.
+        config_dir: a further folder to search for configs.
+        config_name: name of the primary config.
+    """
     nameless = [override for override in overrides if override.startswith("=")]
     if nameless:
         raise UserError([f"{override}: an override is key=value" for override in nameless])
@@ -203,20 +211,20 @@ def _dotted_keys(node: Any, prefix: str = "") -> Iterable[str]:
 def _violations(error: ValidationError, raw: Any) -> Iterable[str]:
     """Turns pydantic's list into one sentence a key; the branches of a union join into one."""
     by_key: dict[str, list[str]] = {}
-    paths = [".".join(map(str, _real_path(item["loc"], raw))) for item in error.errors()]
+    paths = [".".join(map(str, path_in_config(item["loc"], raw))) for item in error.errors()]
     for item, key in zip(error.errors(include_url=False), paths, strict=True):
         if item["type"] == "float_type" and isinstance(item["input"], Mapping):
             continue  # the number branch of a ramp that is wrong elsewhere
         if item["type"] == "too_short" and any(path.startswith(f"{key}.") for path in paths):
             continue  # pydantic counts only the items that were right
-        sentence = _sentence(item, _real_path(item["loc"], raw), raw)
+        sentence = _sentence(item, path_in_config(item["loc"], raw), raw)
         by_key.setdefault(key or "config", []).append(sentence)
     for key, sentences in by_key.items():
         yield f"{key}: {' or '.join(dict.fromkeys(sentences))}"
 
 
-def _real_path(loc: Sequence[int | str], raw: Any) -> list[int | str]:
-    """Drops the union tags that pydantic puts between the keys of the config."""
+def path_in_config(loc: Sequence[int | str], raw: Any) -> list[int | str]:
+    """Returns pydantic's ``loc`` without the union tags it puts between the config's keys."""
     path: list[int | str] = []
     node, tag_seen = raw, False
     for position, part in enumerate(loc):

@@ -263,7 +263,7 @@ class Orchestrator:
                 context = self._context(settings, session, latest)
                 first = None if start is None else start.as_start(context.seeds.state())
                 if first is not None:
-                    context.save(first, "start")
+                    session.tracker.artifact(context.save(first, "start"), "checkpoints")
                 began = time.perf_counter()
                 result = strategy.run(context, first)
                 shares = context.spans.shares(time.perf_counter() - began)

@@ -1,19 +1,19 @@
 """Run again what a run saved, and say whether the bits are the same."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from journeyman.composition import settings_from
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
 from journeyman.run_folder import new_run_dir, start_of
-from journeyman.settings.root import Settings
+from journeyman.saved_config import saved_settings
+from journeyman.tracking.address import resolve_address
+from journeyman.tracking.fetching import fetch_folder, find_folder, is_run_id
 from journeyman.tracking.jsonl import read_metrics
 
 _TIMED_GROUPS = ("time",)
@@ -21,14 +21,85 @@ _TIMED_NAMES = ("time", "duration_sec", "run_dir", "manifest", "last_evaluated")
 _TIMED_ENDINGS = ("_sec", "_per_sec", "_ready_at")
 
 
-def rerun_run(original: Path, overrides: Sequence[str] = ()) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Original:
+    """A run that is to be run again.
+
+    Attributes:
+        folder: what it saved.
+        name: what messages call it.
+        where: overrides that put the new run where it can be on this machine.
+    """
+
+    folder: Path
+    name: str
+    where: tuple[str, ...] = ()
+
+
+@contextmanager
+def original_run(named: str, *, uri: str | None, outputs: Path) -> Iterator[Original]:
+    """Finds a run by its folder or by its id in MLflow.
+
+    Of a run whose folder is not here, what the store keeps of it is downloaded for the time
+    being; the new run goes to ``outputs`` and to the store that the original is in.
+
+    Args:
+        named: a path or an id.
+        uri: tracking URI of ids; None: as a run would choose.
+        outputs: absolute outputs folder, home of the embedded store.
+
+    Raises:
+        UserError: the store cannot be opened or has no such job.
+    """
+    path = Path(named)
+    if path.exists() or not is_run_id(named):
+        yield Original(folder=path.resolve(), name=path.resolve().name)
+        return
+    address = resolve_address(uri, outputs)
+    found = find_folder(named, address)
+    if found.kind != "job":
+        raise UserError(f"{named}: the run of a sweep; name the run of a job")
+    if found.is_here and found.folder is not None:
+        yield Original(folder=found.folder, name=named)
+        return
+    with tempfile.TemporaryDirectory(prefix="journeyman-rerun-") as folder:
+        fetch_folder(named, address, Path(folder))
+        where = (f"outputs={json.dumps(str(outputs))}", f"tracking.uri={json.dumps(uri)}")
+        yield Original(folder=Path(folder), name=named, where=where)
+
+
+def folder_here(named: str, *, uri: str | None, outputs: Path) -> Path:
+    """Returns the folder of a run or a sweep, named by its path or by its id in MLflow.
+
+    Args:
+        named: a path or an id.
+        uri: tracking URI of ids; None: as a run would choose.
+        outputs: absolute outputs folder, home of the embedded store.
+
+    Raises:
+        UserError: the store has no such run, or its folder is not on this machine.
+    """
+    path = Path(named)
+    if path.exists() or not is_run_id(named):
+        return path.resolve()
+    found = find_folder(named, resolve_address(uri, outputs))
+    if not found.is_here or found.folder is None:
+        raise UserError(
+            f"{named}: its folder {found.folder} is not here, and its checkpoints are only there; "
+            f"journeyman rerun {named} runs it from its beginning"
+        )
+    return found.folder
+
+
+def rerun_run(original: Path, overrides: Sequence[str] = (), *, where: Sequence[str] = ()) -> Path:
     """Runs the saved ``config.yaml`` of a run folder again, from it and its start alone.
 
     A run that was begun from a checkpoint begins from it again: the folder has a copy.
 
     Args:
         original: the run folder.
-        overrides: dotted ``key=value`` changes to the saved config.
+        overrides: dotted ``key=value`` changes to the saved config, and ``~key`` removals.
+        where: overrides that say only where the new run is, before the others.
 
     Returns:
         The new run folder, under the saved config's outputs folder.
@@ -36,42 +107,22 @@ def rerun_run(original: Path, overrides: Sequence[str] = ()) -> Path:
     Raises:
         UserError: if the folder holds no config, or the config does not validate.
     """
-    settings = saved_settings(original, overrides)
+    settings = saved_settings(original, [*where, *overrides])
     run_dir = new_run_dir(settings.outputs_path)
     orchestrator = Orchestrator(settings, run_dir=run_dir, overrides=overrides, show=True)
     orchestrator.run(start_of(original))
     return run_dir
 
 
-def saved_settings(original: Path, overrides: Sequence[str] = ()) -> Settings:
-    """Returns the settings a run folder saved, with overrides.
-
-    Raises:
-        UserError: if the folder holds no config, or the config does not validate.
-    """
-    path = original / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"{original}: not a run folder (it has no config.yaml)")
-    try:
-        document = yaml.safe_load(path.read_text())
-        if not isinstance(document, dict):
-            raise UserError(f"{path}: not a saved config (no mapping)")
-        saved = OmegaConf.create(document)
-        OmegaConf.set_struct(saved, True)
-        for override in overrides:
-            key, separator, value = override.partition("=")
-            if not separator:
-                raise UserError(f"{override}: an override is key=value")
-            OmegaConf.update(saved, key, yaml.safe_load(value))
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
-    return settings_from(saved)
-
-
-def verify(original: Path, again: Path) -> list[str]:
+def verify(original: Path, again: Path, overrides: Sequence[str] = ()) -> list[str]:
     """Compares two run folders: every metric of every step, then the results with the weights.
 
     Durations and rates per second are left out; nothing else is.
+
+    Args:
+        original: one run folder.
+        again: the other.
+        overrides: what was changed on purpose, the first thing to look at.
 
     Returns:
         A sentence for what differs first in the metrics, and one for each differing digest or
@@ -85,14 +136,19 @@ def verify(original: Path, again: Path) -> list[str]:
         if not _is_timed(key.rpartition(".")[2]) and one.get(key) != other.get(key):
             differences.append(f"results.json {key}: {one.get(key)} != {other.get(key)}")
     if differences:
+        differences.extend(f"likely cause: {override} was given" for override in overrides)
         differences.extend(_likely_causes(original, again))
     return differences
 
 
-def require_finished(run: Path) -> None:
-    """Raises ``UserError`` if a run folder lacks what ``verify`` compares."""
+def require_comparable(original: Original) -> None:
+    """Raises ``UserError`` if a run lacks what ``verify`` compares."""
     for name in ("results.json", "environment.json", "metrics.jsonl"):
-        _require(run / name)
+        if not (original.folder / name).is_file():
+            where = f"{original.name}: the tracking store has no {name} of it"
+            if not original.where:
+                where = f"{original.folder / name}: missing"
+            raise UserError(f"{where}; the run did not end, so there is nothing to compare with")
 
 
 def _metric_differences(
@@ -148,11 +204,7 @@ def _likely_causes(original: Path, again: Path) -> list[str]:
     return [f"likely cause: {change}" for change in changes]
 
 
-def _require(path: Path) -> None:
+def _read(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: missing; the run did not end")
-
-
-def _read(path: Path) -> Any:
-    _require(path)
     return json.loads(path.read_text())

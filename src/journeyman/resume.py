@@ -6,7 +6,8 @@ from pathlib import Path
 from journeyman.environment import describe_environment
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
-from journeyman.rerun import changed_since, saved_settings
+from journeyman.rerun import changed_since
+from journeyman.saved_config import saved_settings
 
 _LOG = logging.getLogger(__name__)
 

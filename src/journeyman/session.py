@@ -14,19 +14,23 @@ from typing import Any, Self
 
 import yaml
 
-from journeyman.checkpoint import write_atomically, write_json
+from journeyman.checkpoint import load_checkpoint, write_atomically, write_json
 from journeyman.context import Progress, RunStopped
 from journeyman.environment import describe_environment
 from journeyman.errors import UserError
+from journeyman.policies.mlflow_flavor import write_model
 from journeyman.policies.registry import BUILT_IN, is_path
 from journeyman.results import AnnealSummary, RunResult
 from journeyman.run_folder import RUNNING, note_status, status_of
 from journeyman.settings.root import Settings
 from journeyman.tracking.composite import build_tracker
+from journeyman.tracking.fetching import keep_log
 from journeyman.tracking.protocol import RunInfo, RunStatus
 
 _LOG = logging.getLogger(__name__)
 _NAME_LENGTH = 100
+POLICY_FOLDER = "policy"
+"""The trained policy in the run folder, as a model that MLflow loads."""
 
 
 GRACE_SECONDS = 2.0
@@ -179,9 +183,14 @@ class RunSession:
         for name in ("results.json", "anneal_results.json", "promotion.json"):
             if (self.run_dir / name).is_file():
                 self.tracker.artifact(self.run_dir / name)
+        keep_log(self.run_dir, self.tracker)
         final = self.run_dir / "checkpoints" / "final.safetensors"
         if final.is_file():
-            self.tracker.artifact(final, "policy")
+            self.tracker.artifact(final, "checkpoints")
+            checkpoint = load_checkpoint(final)
+            known_by = write_model(checkpoint, self.run_dir / POLICY_FOLDER)
+            steps = int(checkpoint.state["counters"]["env_steps"])
+            self.tracker.model(self.run_dir / POLICY_FOLDER, "policy", steps, known_by)
 
     def _require_no_run(self) -> None:
         """Raises ``UserError`` where the folder is another run's: two would be mixed up."""

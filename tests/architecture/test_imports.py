@@ -18,6 +18,7 @@ FLOORS = {
     "commands": 6,
     "doctor": 6,
     "rerun": 6,
+    "saved_config": 6,
     "resume": 6,
     "main": 5,
     "composition": 5,
@@ -49,7 +50,10 @@ FLOORS = {
 SAME_FLOOR = {
     ("commands", "rerun"),
     ("commands", "resume"),
+    ("commands", "saved_config"),
+    ("rerun", "saved_config"),
     ("resume", "rerun"),
+    ("resume", "saved_config"),
     ("commands", "doctor"),
     ("cli", "commands"),
     ("commands", "cli"),

@@ -123,8 +123,14 @@ def test_rerun_verify_says_what_differs_first(tracked: Path) -> None:
 
 def test_rerun_takes_overrides(tracked: Path) -> None:
     folder = run_folders(tracked / "outputs")[0]
-    done = journeyman("rerun", str(folder), "seed=4", "tracking.experiment=again", cwd=tracked)
-    assert done.returncode == 0, done.stderr
+    changes = ("seed=4", "tracking.experiment=again")
+    done = journeyman("rerun", str(folder), "--verify", *changes, cwd=tracked)
+    # It ran to its end; that it differs is said, and why first of all.
+    assert done.returncode == 1, done.stderr
+    said = done.stderr.splitlines()
+    causes = [line for line in said if line.startswith("journeyman: likely cause: ")]
+    assert causes[:2] == [f"journeyman: likely cause: {change} was given" for change in changes]
+    assert any(line.startswith("journeyman: metrics.jsonl line ") for line in said)
     newest = run_folders(tracked / "outputs")[-1]
     assert json.loads((newest / "results.json").read_text())["seed"] == 4
     bad = journeyman("rerun", str(folder), "seeed=4", cwd=tracked)
