@@ -16,7 +16,7 @@ from journeyman.env.town.names import OBJECT_KINDS
 from journeyman.env.town.scenarios import SCENARIOS
 from journeyman.env.town_rulebook import RULES
 from journeyman.settings.base import Section
-from journeyman.settings.env import TownSettings
+from journeyman.settings.env import PersonalitySettings, TownSettings
 
 COMMAND = "python -m journeyman.env.town_reference"
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,7 +63,7 @@ def setting(settings: TownSettings, key: str) -> object:
 
 
 def rules_part(settings: TownSettings) -> str:
-    """Returns the tables of rules, a part each, then of affordances and perturbations."""
+    """Returns the tables of rules, a part each, then of tempers, affordances, perturbations."""
     lines: list[str] = []
     part = ""
     for rule in RULES:
@@ -73,10 +73,26 @@ def rules_part(settings: TownSettings) -> str:
         keys = list(dict.fromkeys(PLACEHOLDER.findall(rule.text)))
         text = PLACEHOLDER.sub(lambda match: _shown(settings, match[1]), rule.text)
         shown = " ".join(f"`{key}`" for key in keys)
-        lines.append(f"| {text} | {shown} | `{rule.test}` |")
+        held = " ".join(f"`{test}`" for test in rule.tests)
+        lines.append(f"| {text} | {shown} | {held} |")
+    lines += _personalities(settings)
     lines += _section_table("Affordances", "affordances", settings, _AFFORDANCE_OBJECTS)
     lines += _section_table("Perturbations in figures", "perturbations", settings, {})
     return "\n".join(lines[1:])
+
+
+def _personalities(settings: TownSettings) -> Iterator[str]:
+    """Writes the tempers, a row each."""
+    names = [name for name in PersonalitySettings.model_fields if name != "name"]
+    yield from ("", "### Personalities", "")
+    yield "| `env.personalities` | " + " | ".join(f"`{name}`" for name in names) + " |"
+    yield "|---" * (len(names) + 1) + "|"
+    for one in settings.personalities:
+        yield f"| {one.name} | " + " | ".join(figure(getattr(one, name)) for name in names) + " |"
+    yield ""
+    for name in names:
+        about = PersonalitySettings.model_fields[name].description or ""
+        yield f"- `{name}`: {' '.join(about.split())}"
 
 
 def _shown(settings: TownSettings, key: str) -> str:

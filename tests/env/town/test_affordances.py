@@ -254,3 +254,18 @@ def test_a_blackout_ends_cooking_and_spares_the_fridge(stage):
     town.clock["blackout_until"] = 100
     town.step()
     assert list(town.agents["use"][:2]) == [0, EAT]
+
+
+@pytest.mark.parametrize(("left", "goes"), [(1, False), (2, False), (3, True)])
+def test_an_object_still_closed_to_one_seems_farther(stage, left, goes):
+    town = stage(agents=2)
+    near, far = town.object(BED, 0), town.object(BED, 1)
+    town.put(0, at=near)
+    town.env.town.cooldowns[0, near, 0] = town.clock["tick"] + left
+    town.step(SLEEP)
+    # It stands on the near bed, 0 steps + the ticks left; the far one is 2 steps away, and a tie
+    # goes to the lower number.
+    here = town.agents["x"][0], town.agents["y"][0]
+    there = town.objects["x"][far], town.objects["y"][far]
+    assert abs(here[0] - there[0]) + abs(here[1] - there[1]) == (1 if goes else 2)
+    assert town.agents["use"][0] == 0

@@ -124,6 +124,21 @@ def test_avoid_steps_away_from_the_nearest_rival(stage):
     assert town.agents["last_success"][0] == 0
 
 
+@pytest.mark.parametrize(
+    ("rival", "to", "success"),
+    [((2, 0), (0, 1), 1), ((0, 2), (1, 0), 1), ((1, 1), (0, 0), 0)],
+)
+def test_avoid_never_leaves_the_town(stage, rival, to, success):
+    town = stage(agents=2)
+    town.put(0, tile=(0, 0))
+    town.put(1, tile=rival)
+    town.pairs["rivalry"][0, 1] = 0.9
+    town.step(AVOID)
+    # Away from a rival on the edge one steps along the other edge; from one across, nowhere.
+    assert (int(town.agents["x"][0]), int(town.agents["y"][0])) == to
+    assert town.agents["last_success"][0] == success
+
+
 def test_a_shared_meal_counts_once_a_meal_and_pays_from_c3_on(stage):
     for rank, reward in (("C2", 0.0), ("C3", 0.02)):
         town = stage(social_stage=rank)

@@ -2,7 +2,7 @@
 
 import pytest
 
-WAIT, EAT, SHOWER, CHAT, RELEASE = 0, 1, 3, 6, 8
+WAIT, EAT, COOK, SHOWER, CHAT, RELEASE = 0, 1, 2, 3, 6, 8
 BATH = 3
 ONE_BATH = {"objects.shower": 1}
 
@@ -162,6 +162,49 @@ def test_who_is_handed_what_it_cannot_use_occupies_it_idle(stage):
     assert town.objects["user"][bath] == 1  # idle for 1, 2, 3 ticks
     town.step()
     assert (town.objects["user"][bath], town.agents["use"][2]) == (2, SHOWER)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacks"),
+    [("fridge", "food"), ("stove", "power"), ("shower", "power"), ("shower", "water")],
+)
+def test_who_is_handed_what_lacks_food_power_or_water_occupies_it_idle(stage, kind, lacks):
+    town = stage(**{f"objects.{kind}": 1})
+    intent = {"fridge": EAT, "stove": COOK, "shower": SHOWER}[kind]
+    thing = town.object(intent)
+    for a in (0, 1):
+        town.put(a, at=thing)
+    town.step(intent)
+    town.step(WAIT, intent)
+    assert (town.agents["use"][0], town.agents["queue"][1]) == (intent, thing)
+    if lacks == "food":
+        town.objects["stock"][thing] = 0
+    else:
+        town.clock["blackout_until" if lacks == "power" else "outage_until"] = 100
+    town.step(RELEASE)
+    assert (town.objects["user"][thing], town.agents["use"][1]) == (1, 0)
+    assert town.agents["queue"][1] == -1
+
+
+def test_an_object_let_go_early_and_a_queue_left_are_closed_for_60_ticks(stage):
+    town = bathroom(stage, 2)
+    town.step(WAIT, SHOWER)
+    town.step(RELEASE, RELEASE)  # in tick 2: closed to both until tick 62
+    assert town.agents["holds"][0] == town.agents["queue"][1] == -1
+    town.step(SHOWER, SHOWER, ticks=59)
+    assert not town.agents["use"][:2].any()
+    assert town.agents["queue"][1] == -1
+    town.step(SHOWER, SHOWER)
+    assert sorted(town.agents["use"][:2]) == [0, SHOWER]
+    assert sorted(town.agents["queue"][:2]) == [-1, town.object(BATH)]
+
+
+def test_a_rival_who_waits_behind_is_left_as_well(stage):
+    town = bathroom(stage, 3)
+    town.step(WAIT, SHOWER)
+    town.step(WAIT, WAIT, SHOWER)
+    town.pairs["rivalry"][1, 2] = 0.75  # and none towards who showers
+    assert town.step(WAIT, RELEASE)["events"](1) == {"rivalry_avoided": 1.0}
 
 
 def test_intensity_is_clamped(stage):

@@ -41,7 +41,9 @@ def test_every_rule_names_keys_and_a_test_that_exist(settings):
     sources = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     tests = set(re.findall(r"^def (test_\w+)\(", sources, re.MULTILINE))
     for rule in RULES:
-        assert rule.test in tests, rule.test
+        assert rule.tests
+        assert set(rule.tests) <= tests, rule.tests
+        assert len(set(rule.tests)) == len(rule.tests), rule.tests
         for key in PLACEHOLDER.findall(rule.text):
             setting(settings(), key)
 
@@ -50,6 +52,8 @@ def test_figures_are_the_settings(settings):
     changed = rules_part(settings(**{"queues.patience": 33, "affordances.eat_meal.ticks": 17}))
     assert "more than 33 ticks quarrels" in changed
     assert "| eat_meal (fridge) | 17 |" in changed
+    temper = {"name": "shy", "extroversion": -0.9, "forgiveness": 0.25, "ambition": 0.0}
+    assert "| shy | -0.9 | 0.25 | 0 |" in rules_part(settings(personalities=[temper]))
 
 
 def test_hand_written_text_stays_and_unknown_parts_are_refused():

@@ -32,6 +32,24 @@ def test_wages_are_paid_for_ticks_at_work_within_the_shift(stage):
     assert town.agents["shift_state"][0] == ON_TIME
 
 
+def test_work_walks_to_its_site_and_works_from_beside_it(stage):
+    town = before_the_shift(stage)
+    town.step()
+    x, y = int(town.agents["site_x"][0]), int(town.agents["site_y"][0])
+    town.put(0, tile=(x + 3, y + 1))
+    # Along the longer way, and along x where both are as long: (2, 1), (1, 1), (0, 1), which is
+    # beside the site; (1, 1) is two steps away and earns nothing.
+    for tile, events in (
+        ((x + 2, y + 1), {}),
+        ((x + 1, y + 1), {}),
+        ((x, y + 1), {"shift_on_time": 1.0, "shift_tick": 1.0}),
+        ((x, y + 1), {"shift_tick": 1.0}),
+    ):
+        assert town.step(WORK)["events"](0) == events
+        assert (int(town.agents["x"][0]), int(town.agents["y"][0])) == tile
+        assert town.agents["last_success"][0] == 1
+
+
 def test_who_comes_within_grace_is_on_time(stage):
     town = before_the_shift(stage)
     town.step(ticks=6)  # to tick 185, 5 after the start
@@ -106,11 +124,34 @@ def test_a_missed_shift_is_taken_over_by_a_colleague_at_work(stage):
     assert town.pairs["rivalry"][2, 0] == pytest.approx(0.3 - 0.005)
 
 
+def test_of_several_colleagues_the_one_who_likes_it_best_helps(stage):
+    town = before_the_shift(stage)
+    town.agents["shift_start"][4], town.agents["shift_end"][4] = START, END
+    at_site(town, 4)
+    town.pairs["trust"][4, 0] = 0.1  # what 0 holds of 2 makes no difference
+    town.pairs["trust"][0, 2] = 0.9
+    town.step(WAIT, WAIT, WORK, WAIT, WORK, ticks=11)
+    played = town.step(WORK, WAIT, WORK, WAIT, WORK)
+    assert played["events"](4)["late_help"] == 1.0
+    assert "late_help" not in played["events"](2)
+
+
+def test_a_colleague_who_came_late_takes_over_as_well(stage):
+    town = before_the_shift(stage)
+    town.step(ticks=12)
+    town.step(WAIT, WAIT, WORK, ticks=20)
+    assert town.agents["shift_state"][2] == LATE
+    played = town.step(WAIT, WAIT, WORK)
+    assert played["events"](0) == {"shift_absent": 1.0, "shift_takeover": 1.0}
+
+
 def test_fines_take_no_more_than_there_is(stage):
     town = before_the_shift(stage)
     town.agents["wallet"][0] = 0.01
-    town.step(WAIT, ticks=33)
+    played = town.step(WAIT, ticks=33)
     assert town.agents["wallet"][0] == 0.0
+    # 25 late ticks at .005 and an absence of .2 count in full
+    assert played["terms"](0)["wage"] == pytest.approx(-0.325, abs=1e-5)
 
 
 @pytest.mark.parametrize(("history", "evicted"), [(0b11, True), (0b1000000, False)])
@@ -131,3 +172,12 @@ def test_shifts_come_back_every_day(stage):
     town = before_the_shift(stage, episode_ticks=5000)
     town.clock["tick"] = 1440 + START
     assert town.step(WORK)["events"](0) == {"shift_on_time": 1.0, "shift_tick": 1.0}
+
+
+@pytest.mark.parametrize(("ticks", "evicted"), [(3091, False), (3092, True)])
+def test_an_eviction_takes_an_episode_of_more_than_two_days(stage, ticks, evicted):
+    # One shift a day: the third is missed in tick 2 x 1440 + 180 + 31 = 3091, the 3092nd.
+    town = stage(episode_ticks=5000, **{"needs.hunger_decay": 0.0, "needs.energy_decay": 0.0})
+    played = town.step(ticks=ticks)
+    assert played["events"](0).get("shift_absent") == 2.0 + evicted
+    assert played["events"](0).get("eviction", 0.0) == evicted
