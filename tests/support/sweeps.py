@@ -64,7 +64,7 @@ def started(work: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(10)
 
 
-def wait_for(condition: Callable[[], Any], what: str, *, seconds: float = 150.0) -> None:
+def wait_for(condition: Callable[[], Any], what: str, *, seconds: float = 200.0) -> None:
     """Waits until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from journeyman.sweeps.job import DRIVER_VARIABLE
 from journeyman.sweeps.planning import SweepPlan
 from journeyman.sweeps.record import (
     STOP_FILE,
+    JobOutcome,
     JobRecord,
     JobStatus,
     SweepRecord,
@@ -67,7 +69,7 @@ def run_sweep(plan: SweepPlan, launch: Launch, *, record: SweepRecord | None = N
     stopped: int | None = None
     trouble: Exception | None = None
     try:
-        with _stopping_jobs(sweep_dir) as signals:
+        with _stopping_jobs(sweep_dir) as signals, _interrupts(reach_workers=not plan.parallel):
             try:
                 launch(_hydra_command_line(plan, parent))
             except RunStopped as stop:
@@ -158,14 +160,40 @@ def _stopping_jobs(sweep_dir: Path) -> Iterator[_Signals]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _interrupts(*, reach_workers: bool) -> Iterator[None]:
+    """Keeps a terminal's Ctrl-C, which goes to every process, from those that a launcher starts.
+
+    A worker that is interrupted while it starts or waits takes all others with it; the stop file
+    tells each job in its own time. Processes inherit what the thread that starts them blocks;
+    another thread of the driver, which blocks nothing, receives its own interrupts meanwhile.
+    """
+    if reach_workers or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # Begun later, it would take the block away again.
+    resource_tracker.ensure_running()
+    over = threading.Event()
+    receiver = threading.Thread(target=over.wait, daemon=True)
+    receiver.start()
+    blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
+        over.set()
+        receiver.join()
+
+
 def _await_running(sweep_dir: Path, seconds: float) -> None:
     """Waits for jobs that are still running, which were asked to stop."""
     if not (sweep_dir / STOP_FILE).exists():
         (sweep_dir / STOP_FILE).write_text("the sweep has ended\n")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        record = SweepRecord.read(sweep_dir).told(sweep_dir)
-        if not record.those(JobStatus.RUNNING):
+        jobs = SweepRecord.read(sweep_dir).jobs
+        told = [JobOutcome.read(sweep_dir / job.folder) for job in jobs]
+        if not any(each and each.status is JobStatus.RUNNING and each.may_live for each in told):
             return
         time.sleep(0.2)
 

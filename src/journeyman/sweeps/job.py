@@ -21,6 +21,7 @@ from journeyman.sweeps.record import (
     JobOutcome,
     JobStatus,
     SweepRecord,
+    this_process,
 )
 
 ERROR_FILE = "error.txt"
@@ -89,7 +90,7 @@ def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterato
     Raises:
         TrainingError: whatever ended the job, in words that any launcher can carry to the
             driver; the traceback is in the run folder's ``error.txt``.
-        RunStopped: a signal ended the process's work, not the sweep this one job.
+        RunStopped: a signal to the driver, in which this job runs, ended the work of both.
     """
     job = SweepJob(run_dir)
     reason = job.stop_reason()
@@ -114,9 +115,10 @@ def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterato
         reason = job.stop_reason()
         pruned = reason is not None and reason.startswith(PRUNED)
         status, error = (JobStatus.PRUNED if pruned else JobStatus.STOPPED), reason or str(stop)
-        if reason is None:
+        if reason is None and _in_the_driver(run_dir.parent):
             raise
-        raise TrainingError(reason) from None
+        # From another process it would look to a launcher like the end of all its workers.
+        raise TrainingError(error) from None
     except Exception as failure:
         status, error = JobStatus.FAILED, _words(failure)
         (run_dir / ERROR_FILE).write_text(traceback.format_exc())
@@ -142,6 +144,13 @@ def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterato
             # A worker of joblib would wait five minutes for a driver that is no more. The run is
             # closed and every file written; nobody is left to hear how it went.
             os._exit(1)
+
+
+def _in_the_driver(sweep_dir: Path) -> bool:
+    """Says whether this process is the one that the sweep was started from."""
+    if not (sweep_dir / SWEEP_FILE).is_file():
+        return True
+    return SweepRecord.read(sweep_dir).driver == this_process()
 
 
 @contextmanager

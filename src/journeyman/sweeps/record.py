@@ -63,9 +63,9 @@ class JobOutcome(_Record):
     """Mean return of the final policy; None where the strategy has none."""
 
     @property
-    def is_here(self) -> bool:
-        """Whether the job's process was one of this machine."""
-        return self.host == socket.gethostname()
+    def may_live(self) -> bool:
+        """Whether the job's process may still be there: known only of this machine's."""
+        return self.host != socket.gethostname() or process_lives(self.pid)
 
     @classmethod
     def read(cls, run_dir: Path) -> Self | None:
@@ -219,6 +219,21 @@ def varying(overrides: Iterable[str], every: Sequence[Sequence[str]]) -> list[st
 def this_process() -> str:
     """Returns ``host:pid`` of this process."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def process_lives(pid: int) -> bool:
+    """Says whether a process of this machine is there; one that only waits to be reaped is not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):  # it ended just now, or this system has no /proc
+        return not Path("/proc/self").exists()
+    return state not in ("Z", "X")
 
 
 def command_of(overrides: Iterable[str]) -> str:

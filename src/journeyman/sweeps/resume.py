@@ -19,6 +19,7 @@ from journeyman.sweeps.record import (
     JobRecord,
     JobStatus,
     SweepRecord,
+    process_lives,
     says_how,
 )
 
@@ -101,11 +102,10 @@ def _refuse_other_experiments(overrides: Sequence[str]) -> None:
 def _require_over(record: SweepRecord, sweep_dir: Path) -> None:
     """Raises ``UserError`` where the sweep is still being run on this machine."""
     driver = record.driver_process
-    if record.status == "running" and driver is not None and driver != os.getpid():
-        try:
-            os.kill(driver, 0)
-        except ProcessLookupError:
-            return
+    if record.status != "running" or driver in (None, os.getpid()):
+        return
+    assert driver is not None
+    if process_lives(driver):
         raise UserError(f"{sweep_dir}: the sweep is still running (process {driver})")
 
 
