@@ -65,6 +65,11 @@ class CompositeTracker:
         for tracker in self.trackers:
             tracker.dataset(data)
 
+    def model(self, folder: Path, name: str, step: int, tags: Mapping[str, str]) -> None:
+        """Stores a model with all."""
+        for tracker in self.trackers:
+            tracker.model(folder, name, step, tags)
+
     def artifact(self, path: Path, folder: str = "") -> None:
         """Stores a file with all."""
         for tracker in self.trackers:

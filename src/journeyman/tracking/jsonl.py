@@ -110,6 +110,9 @@ class JsonlTracker:
     def dataset(self, data: DatasetInfo) -> None:
         """Keeps nothing: the config says which data there are."""
 
+    def model(self, folder: Path, name: str, step: int, tags: Mapping[str, str]) -> None:
+        """Keeps no copy: the model lies in the run folder already."""
+
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keeps no copy: artifacts lie in the run folder already."""
 

@@ -23,9 +23,11 @@ from journeyman.tracking.address import StoreAddress, check_database, resolve_ad
 from journeyman.tracking.delivery import MAX_METRICS_PER_CALL, THREAD_NAME, Delivery
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.inputs import dataset_operation, log_dataset
+from journeyman.tracking.models import log_model
 from journeyman.tracking.operations import (
     EndRun,
     LogDataset,
+    LogModel,
     OpenRun,
     Points,
     RunReference,
@@ -160,6 +162,11 @@ class MlflowTracker:
         """Queues data as an input of the job's run."""
         self._queue.put(dataset_operation(self._started_job, data))
 
+    def model(self, folder: Path, name: str, step: int, tags: Mapping[str, str]) -> None:
+        """Queues a model of the job's run."""
+        path = str(folder.resolve())
+        self._queue.put(LogModel(self._started_job, path, name, step, cut_tags(tags)))
+
     def artifact(self, path: Path, folder: str = "") -> None:
         """Stores a file or folder with the job's run; returns when stored, or in an outage.
 
@@ -289,6 +296,9 @@ class MlflowStore:
 
     def log_dataset(self, operation: LogDataset) -> None:
         log_dataset(self._client, operation)
+
+    def log_model(self, operation: LogModel) -> None:
+        log_model(self._client, self._experiment_id, operation)
 
     def store_artifact(self, operation: StoreArtifact) -> None:
         if not Path(operation.path).exists():

@@ -49,6 +49,9 @@ class NoTracker:
     def dataset(self, data: DatasetInfo) -> None:
         """Keeps nothing."""
 
+    def model(self, folder: Path, name: str, step: int, tags: Mapping[str, str]) -> None:
+        """Keeps nothing."""
+
     def artifact(self, path: Path, folder: str = "") -> None:
         """Keeps nothing."""
 

@@ -82,6 +82,17 @@ class LogDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class LogModel:
+    """Stores a folder with an ``MLmodel`` as a logged model that the run has put out."""
+
+    run: RunReference
+    path: str
+    name: str
+    step: int
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class EndRun:
     """Ends a run with a status at a time."""
 
@@ -90,9 +101,10 @@ class EndRun:
     timestamp: int
 
 
-Operation = Points | OpenRun | SetTags | LogDataset | StoreArtifact | EndRun
+Operation = Points | OpenRun | SetTags | LogDataset | LogModel | StoreArtifact | EndRun
 _KINDS: dict[str, type[Operation]] = {
-    kind.__name__: kind for kind in (Points, OpenRun, SetTags, LogDataset, StoreArtifact, EndRun)
+    kind.__name__: kind
+    for kind in (Points, OpenRun, SetTags, LogDataset, LogModel, StoreArtifact, EndRun)
 }
 
 
@@ -115,6 +127,10 @@ class Store(Protocol):
         """Names data as an input."""
         ...
 
+    def log_model(self, operation: LogModel) -> None:
+        """Stores a model."""
+        ...
+
     def store_artifact(self, operation: StoreArtifact) -> None:
         """Stores a file."""
         ...
@@ -135,6 +151,8 @@ def perform(store: Store, operations: list[Operation]) -> None:
         store.set_tags(first)
     elif isinstance(first, LogDataset):
         store.log_dataset(first)
+    elif isinstance(first, LogModel):
+        store.log_model(first)
     elif isinstance(first, StoreArtifact):
         store.store_artifact(first)
     else:

@@ -93,6 +93,17 @@ class Tracker(Protocol):
         """Names data as an input of the run."""
         ...
 
+    def model(self, folder: Path, name: str, step: int, tags: Mapping[str, str]) -> None:
+        """Stores a folder with an ``MLmodel`` as a model that the run has put out.
+
+        Args:
+            folder: of the model; it has to stay until the run is finished.
+            name: of the model within the run.
+            step: environment steps it was trained for.
+            tags: what it is known by.
+        """
+        ...
+
     def artifact(self, path: Path, folder: str = "") -> None:
         """Stores a file with the run, under ``folder``."""
         ...
