@@ -86,7 +86,7 @@ def test_the_runs_curves_stages_and_status_are_in_mlflow(tracked: Path) -> None:
         result["final"]["episode_return"]["mean"]
     )
     artifacts = {item.path for item in client.list_artifacts(job.info.run_id)}
-    assert artifacts >= {"config.yaml", "results.json", "policy"}
+    assert artifacts >= {"config.yaml", "results.json", "checkpoints"}
     stage_metrics = [run.data.metrics for run in runs if run.data.tags["kind"] == "stage"]
     assert all(len(metrics) < 30 for metrics in stage_metrics), "stage runs stay light"
 
