@@ -37,8 +37,21 @@ class TrainingError(Exception):
 
 
 class NotFiniteError(TrainingError):
-    """Training met a NaN or an infinity.
+    """Training met a NaN or an infinity, its own or an environment's.
 
-    The message names the tensor, dataset, update and minibatch. Other than a failure of the
-    environment, smaller steps may help against it (``on_nan: rollback``).
+    The message names the tensor, dataset, update and minibatch, or the environment, lane and
+    step. Other than a failure of the environment, smaller steps may help against it
+    (``on_nan: rollback``).
     """
+
+
+def in_a_line(error: BaseException) -> str:
+    """Returns an error's type and what it says, on one line however many it has.
+
+    >>> in_a_line(RuntimeError("the engine stalled:\\n  no fuel"))
+    'RuntimeError: the engine stalled: no fuel'
+    >>> in_a_line(KeyboardInterrupt())
+    'KeyboardInterrupt'
+    """
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

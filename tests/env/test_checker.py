@@ -222,7 +222,7 @@ def test_a_failing_environment_is_quoted_with_its_place() -> None:
     (found,) = check_settings(relay(trouble="raise", trouble_at=4), steps=30)
     assert found == (
         "it fails: pettingzoo/relay_env, world 0, episode 0, step 4: step failed with "
-        "RuntimeError: the track is flooded"
+        "RuntimeError: the track is flooded, and it rains"
     )
 
 

@@ -1,13 +1,19 @@
 """What a Gymnasium environment may do wrong, and what is said of it."""
 
+import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 
+from journeyman import errors
+from journeyman.env import async_lanes, lane
 from journeyman.env.gymnasium import GymnasiumEnv, gymnasium_lane_spec
 from journeyman.env.wrappers import register_wrapper, wrapper_names
 from journeyman.errors import TrainingError, UserError
@@ -20,6 +26,7 @@ from support.gym_play import settings_of
     ("trouble", "what"),
     [
         ("raise", r"the environment failed in step \(RuntimeError: the box is locked: 100%s\)"),
+        ("raise in lines", r"RuntimeError: the box is locked by two locks and a bolt\)$"),
         ("nan reward", "reward is nan"),
         ("nan observation", "observation: obs_1 is nan"),
         ("shape", r"observation: the observation has shape \(3,\), its space says \(2,\)"),
@@ -41,6 +48,48 @@ def test_trouble_in_a_step_is_named(way: str, trouble: str, what: str) -> None:
     if way == "sync" and trouble == "raise":
         assert isinstance(caught.value.__cause__, RuntimeError)
     env.close()
+
+
+def test_a_process_that_ends_is_named_by_its_lanes() -> None:
+    """Of three lanes on two cores the last one has a process of its own."""
+    settings = settings_of(
+        env_id("Counter"), vectorization="async", kwargs={"trouble": "exit", "when": 2}
+    )
+    env = GymnasiumEnv(settings, num_worlds=3)
+    env.reset(seed=0)
+    env.step(np.zeros(3, np.int64))
+    said = r"^journeyman-test/Counter-v0: the process of lanes? .* ended \(exit code 7\).* in step$"
+    with pytest.raises(TrainingError, match=said):
+        env.step(np.zeros(3, np.int64))
+    with pytest.raises(ResetNeeded, match="after a failure"):
+        env.step(np.zeros(3, np.int64))
+    env.reset(seed=0)  # by new processes
+    env.step(np.zeros(3, np.int64))
+    env.close()
+
+
+@pytest.mark.parametrize("doing", ["step", "reset", "close"])
+def test_a_process_that_is_killed_is_named_wherever_that_is_noticed(
+    doing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    env = GymnasiumEnv(settings_of(env_id("Counter"), vectorization="async"), num_worlds=2)
+    env.reset(seed=0)
+    processes = env._seeded.crew._env.processes  # type: ignore[union-attr]
+    first = processes[0]
+    first.kill()
+    first.join()
+    last = 1 if len(processes) == 1 else 0
+    lanes = "lanes 0 to 1" if last else "lane 0"
+    said = f"journeyman-test/Counter-v0: the process of {lanes} ended (signal 9) in {doing}"
+    if doing == "close":  # all work is done by then: it is said, and spoils nothing
+        env.close()
+        assert [record.getMessage() for record in caplog.records] == [said]
+    else:
+        with pytest.raises(TrainingError, match=f"^{re.escape(said)}$"):
+            _ = env.step(np.zeros(2, np.int64)) if doing == "step" else env.reset(seed=1)
+        env.close()
+        assert caplog.records == []
+    assert not any(process.is_alive() for process in processes)
 
 
 def test_the_lane_in_trouble_is_the_one_that_is_named() -> None:
@@ -69,6 +118,13 @@ def test_trouble_in_reset_is_found_before_any_work() -> None:
     settings = settings_of(env_id("Counter"), kwargs={"trouble": "reset"})
     with pytest.raises(UserError, match=r"failed in reset .RuntimeError: the box is locked"):
         gymnasium_lane_spec(settings)
+
+
+@pytest.mark.parametrize("module", [lane, async_lanes, errors])
+def test_examples_of_messages_are_right(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 def test_actions_that_do_not_exist() -> None:

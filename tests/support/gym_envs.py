@@ -3,6 +3,7 @@
 Importing this module registers them: ``support.gym_envs:journeyman-test/Counter-v0``.
 """
 
+import os
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from journeyman.env.wrappers import register_wrapper
+from support.trouble import is_due
 
 
 def env_id(name: str) -> str:
@@ -22,13 +24,13 @@ class Counter(gymnasium.Env[Any, Any]):
     """Sees (steps made, a number drawn at the episode's start); ends after 3 to 6 steps.
 
     The reward is 10 times the action plus the steps made. ``trouble`` breaks it at step
-    ``when`` of an episode.
+    ``when`` of an episode (0: its last), if it is due by ``armed``.
     """
 
-    def __init__(self, trouble: str = "", when: int = 3) -> None:
+    def __init__(self, trouble: str = "", when: int = 3, armed: str = "") -> None:
         self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
         self.action_space = spaces.Discrete(2)
-        self.trouble, self.when = trouble, when
+        self.trouble, self.when, self.armed = trouble, when, armed
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -47,10 +49,14 @@ class Counter(gymnasium.Env[Any, Any]):
         self.steps += 1
         seen: Any = self._seen()
         reward: Any = 10.0 * action + self.steps
-        if self.steps == self.when:
+        if self.steps == (self.when or self.length) and is_due(self.armed):
             match self.trouble:
                 case "raise":
                     raise RuntimeError("the box is locked: 100%s")
+                case "raise in lines":
+                    raise RuntimeError("the box is locked\n\n  by two locks\r\n  and a bolt\n")
+                case "exit":
+                    os._exit(7)
                 case "nan reward":
                     reward = float("nan")
                 case "nan observation":
@@ -215,8 +221,16 @@ class CounterVector(VectorEnv[Any, Any, Any]):
 
     mode = AutoresetMode.NEXT_STEP
 
-    def __init__(self, num_envs: int, max_episode_steps: int | None = None, **_: Any) -> None:
+    def __init__(
+        self,
+        num_envs: int,
+        max_episode_steps: int | None = None,
+        trouble: str = "",
+        armed: str = "",
+        **_: Any,
+    ) -> None:
         self.num_envs, self.metadata = num_envs, {"autoreset_mode": self.mode}
+        self.trouble, self.armed = trouble, armed
         single = Counter()
         self.single_observation_space = single.observation_space
         self.single_action_space = single.action_space
@@ -253,6 +267,8 @@ class CounterVector(VectorEnv[Any, Any, Any]):
             begun[:] = False
         rewards = np.where(begun, 0.0, 10.0 * actions + self.steps)
         self.ended = (self.steps >= 3) & ~begun
+        if self.trouble == "nan reward" and self.ended.any() and is_due(self.armed):
+            rewards[-1] = np.nan
         ended, info = self.ended.copy(), {}
         if self.mode == AutoresetMode.SAME_STEP and ended.any():
             final = np.full(self.num_envs, None, object)

@@ -12,11 +12,16 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
+from support.trouble import is_due
+
 NUMBERS = 3
 
 
 class Relay(ParallelEnv):
-    """``trouble`` is what goes wrong at step ``trouble_at``, to runner 1 where it is anyone's."""
+    """``trouble`` is what goes wrong at step ``trouble_at``, to runner 1 where it is anyone's.
+
+    Rewards that are not numbers come only when they are due by ``armed``.
+    """
 
     metadata = {"name": "relay_v0", "render_modes": ["rgb_array"]}  # noqa: RUF012
 
@@ -29,6 +34,7 @@ class Relay(ParallelEnv):
         mask_in: str | None = None,
         trouble: str | None = None,
         trouble_at: int = 2,
+        armed: str = "",
         render_mode: str | None = None,
     ) -> None:
         self.possible_agents = [f"runner_{a}" for a in range(len(lengths))]
@@ -36,7 +42,7 @@ class Relay(ParallelEnv):
         self.lengths = dict(zip(self.possible_agents, lengths, strict=True))
         self.arrivals = dict(zip(self.possible_agents, arrivals, strict=False))
         self.action, self.mask_in, self.render_mode = action, mask_in, render_mode
-        self.trouble, self.trouble_at = trouble, trouble_at
+        self.trouble, self.trouble_at, self.armed = trouble, trouble_at, armed
         self.closed, self.ever = False, 0
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
@@ -93,7 +99,7 @@ class Relay(ParallelEnv):
         self.time += 1
         now = self.time == self.trouble_at
         if now and self.trouble == "raise":
-            raise RuntimeError("the track is flooded")
+            raise RuntimeError("the track is flooded,\n  and it rains")
         acted = self.agents
         rewards = {
             a: float(np.all(np.asarray(actions[a]).ravel()[:1] == self.numbers[a])) for a in acted
@@ -105,7 +111,7 @@ class Relay(ParallelEnv):
         coming = [a for a in self.possible_agents if self.arrivals[a] == self.time]
         self.agents = [a for a in acted if not ended[a]] + coming
         self.agents.sort(key=self.possible_agents.index)
-        if now and self.trouble == "nan":
+        if now and self.trouble == "nan" and is_due(self.armed):
             rewards["runner_1"] = float("nan")
         if now and self.trouble == "no_reward":
             del rewards["runner_1"]

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from journeyman.env.protocol import ActionKind
+from journeyman.errors import NotFiniteError, TrainingError
 
 
 class SpaceViolationError(ValueError):
@@ -19,11 +20,17 @@ class SpaceViolationError(ValueError):
 
     Attributes:
         lane: whose it is, where several were looked at.
+        kind: what ends training for it.
     """
 
-    def __init__(self, message: str, lane: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        lane: int | None = None,
+        kind: type[TrainingError] = TrainingError,
+    ) -> None:
         super().__init__(message)
-        self.lane = lane
+        self.lane, self.kind = lane, kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +110,8 @@ class ActionLayout:
         finite = np.isfinite(clipped)
         if not finite.all():
             lane = int(np.argwhere(~finite)[0, 0])
-            raise SpaceViolationError(f"action {given[lane].tolist()} is not finite", lane)
+            what = f"action {given[lane].tolist()} is not finite"
+            raise SpaceViolationError(what, lane, NotFiniteError)
         return clipped
 
 

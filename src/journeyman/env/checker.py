@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from journeyman.env.build import make_env
 from journeyman.env.inspection import ADVICE, Inspector
 from journeyman.env.protocol import LaneEnv
-from journeyman.errors import TrainingError, UserError
+from journeyman.errors import TrainingError, UserError, in_a_line
 from journeyman.policies.protocol import Observation, Policy
 from journeyman.policies.random import RandomPolicy
 from journeyman.settings.env import EnvSettings
@@ -62,7 +62,7 @@ def check_env(env: LaneEnv, *, steps: int = 1000, seed: int = 0) -> list[str]:
     except (TrainingError, UserError) as error:
         inspector.say("failed", f"it fails: {error}")
     except Exception as error:  # an environment may raise anything, and that is the finding
-        inspector.say("failed", f"it fails with {type(error).__name__}: {error}")
+        inspector.say("failed", f"it fails with {in_a_line(error)}")
     return list(inspector.found.values())
 
 
@@ -268,7 +268,7 @@ def _demonstrator(env: LaneEnv, settings: EnvSettings, steps: int, seed: int) ->
     except (TrainingError, UserError) as error:
         return [f"its demonstrator fails: {error}"]
     except Exception as error:  # it is the user's own code, and may raise anything
-        return [f"its demonstrator fails with {type(error).__name__}: {error}"]
+        return [f"its demonstrator fails with {in_a_line(error)}"]
     assert theirs is not None and chance is not None  # noqa: PT018
     if theirs.mean_return > chance.mean_return:
         return []

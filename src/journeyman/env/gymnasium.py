@@ -21,7 +21,7 @@ from journeyman.env.native_lanes import NativeLanes, make_native, native_problem
 from journeyman.env.protocol import LaneSpec, StepInfo
 from journeyman.env.spaces import ObservationLayout, read_spaces, spec_from
 from journeyman.env.twin import Twin
-from journeyman.errors import UserError
+from journeyman.errors import UserError, in_a_line
 from journeyman.policies.protocol import Observation, Policy
 from journeyman.policies.registry import demonstrator_from
 from journeyman.settings.external_env import GymnasiumSettings
@@ -59,7 +59,7 @@ def _read(settings_json: str) -> _About:
             _, info = env.reset(seed=0)
     except Exception as error:
         said = f"env.id={settings.id}: the environment failed in reset"
-        raise UserError(f"{said} ({type(error).__name__}: {error})") from error
+        raise UserError(f"{said} ({in_a_line(error)})") from error
     finally:
         env.close()
     name = settings.id.rpartition(":")[2]
@@ -162,8 +162,9 @@ class GymnasiumEnv:
 
         Raises:
             gymnasium.error.ResetNeeded: before the first ``reset``.
-            TrainingError: if an action does not exist, if the environment fails, or if it gives
-                a reward or an observation that is not finite or not of its space.
+            NotFiniteError: if an action, a reward or an observation is not.
+            TrainingError: if an action does not exist, if the environment fails, or if it shows
+                what is not of its space.
         """
         if self._plays_natively is None:
             raise gymnasium.error.ResetNeeded("call reset before step")
@@ -172,7 +173,8 @@ class GymnasiumEnv:
         except SpaceViolationError as error:
             lane = error.lane or 0
             episode, steps = self._playing().position(lane)
-            raise broken(self.lane_spec.env_id, lane, episode, steps + 1, str(error)) from error
+            where = self.lane_spec.env_id, lane, episode, steps + 1
+            raise broken(*where, str(error), kind=error.kind) from error
         frame = self._next_frame()
         if self._plays_natively:
             self._native_lanes().step(prepared_L, frame)

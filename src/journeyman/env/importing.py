@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from journeyman.errors import UserError
+from journeyman.errors import UserError, in_a_line
 
 
 def import_named(module: str, *, key: str) -> ModuleType:
@@ -31,7 +31,7 @@ def import_named(module: str, *, key: str) -> ModuleType:
     except Exception as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == module
         raise UserError(
-            f"{key}={module} cannot be imported ({type(error).__name__}: {error})"
+            f"{key}={module} cannot be imported ({in_a_line(error)})"
             + (_nearest(module) if absent else "")
         ) from error
 

@@ -16,7 +16,7 @@ from journeyman.env.episodes import episode_seed
 from journeyman.env.making import GymEnv
 from journeyman.env.protocol import LaneSpec
 from journeyman.env.spaces import MASK, Arrays, ObservationLayout, first_not_finite
-from journeyman.errors import TrainingError
+from journeyman.errors import NotFiniteError, TrainingError, in_a_line
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,21 @@ class Frame:
         return cls(layout.buffers(lanes), layout.buffers(lanes), rewards, *flags)
 
 
-def broken(env_id: str, lane: int, episode: int, step: int, what: str) -> TrainingError:
+def broken(
+    env_id: str,
+    lane: int,
+    episode: int,
+    step: int,
+    what: str,
+    *,
+    kind: type[TrainingError] = TrainingError,
+) -> TrainingError:
     """Returns the error of an environment that fails or breaks its own rules.
 
-    >>> print(broken("Maze-v0", 2, 0, 7, "reward is nan"))
+    >>> print(broken("Maze-v0", 2, 0, 7, "reward is nan", kind=NotFiniteError))
     Maze-v0: lane 2, step 7 of its episode 0: reward is nan
     """
-    return TrainingError(f"{env_id}: lane {lane}, step {step} of its episode {episode}: {what}")
+    return kind(f"{env_id}: lane {lane}, step {step} of its episode {episode}: {what}")
 
 
 def check_seen(
@@ -68,13 +76,14 @@ def check_seen(
         last: nobody acts on it, so that the mask does not matter.
 
     Raises:
-        TrainingError: if a feature is not finite, or if a mask leaves nothing to do.
+        NotFiniteError: if a feature is not.
+        TrainingError: if a mask leaves nothing to do.
     """
     found = first_not_finite(obs["features"])
     if found is not None:
         lane, column = found
         what = f"observation: {spec.feature_names[column]} is {obs['features'][lane, column]}"
-        raise broken(spec.env_id, lane, *position(lane), what)
+        raise broken(spec.env_id, lane, *position(lane), what, kind=NotFiniteError)
     if spec.has_action_mask and not last:
         open_L = obs[MASK].any(axis=1)
         if not open_L.all():
@@ -116,6 +125,7 @@ class Lane:
             row: in both.
 
         Raises:
+            NotFiniteError: if the reward is not.
             TrainingError: if the environment raises, or shows what its space does not contain.
         """
         self._steps += 1
@@ -127,7 +137,7 @@ class Lane:
         except Exception as error:
             raise self._failed("step", error) from error
         if not math.isfinite(outcome[0]):
-            raise self._broken(f"reward is {outcome[0]}")
+            raise self._broken(f"reward is {outcome[0]}", NotFiniteError)
         if not (terminated or truncated):
             self._write(obs, row, seen, info)
         else:
@@ -170,7 +180,7 @@ class Lane:
             raise self._broken(f"observation: {error}") from error
 
     def _failed(self, where: str, error: Exception) -> TrainingError:
-        return self._broken(f"the environment failed in {where} ({type(error).__name__}: {error})")
+        return self._broken(f"the environment failed in {where} ({in_a_line(error)})")
 
-    def _broken(self, what: str) -> TrainingError:
-        return broken(self.env_id, self.number, self._episode, self._steps, what)
+    def _broken(self, what: str, kind: type[TrainingError] = TrainingError) -> TrainingError:
+        return broken(self.env_id, self.number, self._episode, self._steps, what, kind=kind)

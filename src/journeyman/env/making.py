@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from journeyman.env.importing import import_named
 from journeyman.env.wrappers import find_wrappers
-from journeyman.errors import UserError
+from journeyman.errors import UserError, in_a_line
 from journeyman.settings.external_env import GymnasiumSettings
 
 GymEnv = gymnasium.Env[Any, Any]
@@ -78,7 +78,7 @@ def _said_of(about: str, build: Callable[..., GymEnv], *args: Any, **kwargs: Any
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{about} ({type(error).__name__}: {error})") from error
+        raise UserError(f"{about} ({in_a_line(error)})") from error
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from journeyman.env.lane import Frame, broken, check_seen
 from journeyman.env.making import env_maker, quiet_gymnasium, registered_spec
 from journeyman.env.protocol import LaneSpec
 from journeyman.env.spaces import Arrays, ObservationLayout
-from journeyman.errors import TrainingError, UserError
+from journeyman.errors import NotFiniteError, TrainingError, UserError, in_a_line
 from journeyman.settings.external_env import GymnasiumSettings
 
 Native = VectorEnv[Any, Any, Any]
@@ -75,8 +75,7 @@ def make_native(settings: GymnasiumSettings, lanes: int) -> Native:
             )
     except Exception as error:
         raise UserError(
-            f"env.id={settings.id}: its vector_entry_point cannot be built "
-            f"({type(error).__name__}: {error})"
+            f"env.id={settings.id}: its vector_entry_point cannot be built ({in_a_line(error)})"
         ) from error
 
 
@@ -124,7 +123,7 @@ class NativeLanes:
         if not finite_L.all():
             lane = int(np.argmin(finite_L))
             what = f"reward is {frame.rewards[lane]}"
-            raise broken(self._env_id, lane, *self.position(lane), what)
+            raise broken(self._env_id, lane, *self.position(lane), what, kind=NotFiniteError)
         ended_L = frame.terminated | frame.truncated
         if ended_L.any():
             seen = self._end(seen, ended_L, info, frame)
@@ -146,7 +145,10 @@ class NativeLanes:
             self._write(frame.final, seen)
         check_seen(frame.final, self._spec, self.position, last=True)
         if self._mode == AutoresetMode.DISABLED:
-            seen, _ = self._env.reset(options={"reset_mask": ended_L.copy()})
+            try:
+                seen, _ = self._env.reset(options={"reset_mask": ended_L.copy()})
+            except Exception as error:
+                raise self._failed("reset", error) from error
         return seen
 
     def position(self, lane: int) -> tuple[int, int]:
@@ -187,7 +189,7 @@ class NativeLanes:
         lanes, step = len(self._steps_L), int(self._steps_L.max())
         return TrainingError(
             f"{self._env_id}: the vectorised environment of lanes 0 to {lanes - 1} failed in "
-            f"{where}, at most {step} steps into an episode ({type(error).__name__}: {error})"
+            f"{where}, at most {step} steps into an episode ({in_a_line(error)})"
         )
 
 

@@ -17,7 +17,7 @@ from journeyman.env.pettingzoo_spaces import build, constructor, shared_spaces
 from journeyman.env.pettingzoo_world import Moment, World
 from journeyman.env.protocol import LaneSpec, StepInfo
 from journeyman.env.spaces import MASK, Arrays, ObservationLayout, first_not_finite, spec_from
-from journeyman.errors import TrainingError, UserError
+from journeyman.errors import NotFiniteError, TrainingError, UserError
 from journeyman.policies.protocol import Observation, Policy
 from journeyman.policies.registry import demonstrator_from
 from journeyman.settings.external_env import PettingZooSettings
@@ -273,7 +273,8 @@ class PettingZooEnv:
             return self._actions.prepared(actions)
         except SpaceViolationError as error:
             world, lane = divmod(error.lane or 0, len(self.agents))
-            self._worlds[world].fail(f"was given an impossible action: {error}", lane)
+            said = f"was given an impossible action: {error}"
+            self._worlds[world].fail(said, lane, kind=error.kind)
 
     def _row(self, actions: NDArray[Any]) -> list[Any]:
         return list(self._actions.prepared(actions))
@@ -310,4 +311,4 @@ class PettingZooEnv:
         if (broken := first_not_finite(out["features"][lanes])) is not None:
             lane, column = broken
             name = self.lane_spec.feature_names[column]
-            world.fail(f"sees a number that is not finite in {name}", lane)
+            world.fail(f"sees a number that is not finite in {name}", lane, kind=NotFiniteError)

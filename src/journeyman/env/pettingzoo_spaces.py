@@ -6,7 +6,7 @@ from typing import Any
 from journeyman.env.action_spaces import ActionLayout
 from journeyman.env.importing import import_named
 from journeyman.env.spaces import ObservationLayout, read_spaces
-from journeyman.errors import UserError
+from journeyman.errors import UserError, in_a_line
 
 Constructor = Callable[..., Any]
 
@@ -42,7 +42,7 @@ def build(make: Constructor, env_id: str, arguments: Mapping[str, Any]) -> Any:
     except Exception as error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         raise UserError(
-            f"{env_id}: parallel_env({given}) failed with {type(error).__name__}: {error}"
+            f"{env_id}: parallel_env({given}) failed with {in_a_line(error)}"
         ) from error
 
 
@@ -63,7 +63,7 @@ def shared_spaces(env: Any, env_id: str) -> tuple[tuple[Any, ...], ObservationLa
             "action": {agent: env.action_space(agent) for agent in agents},
         }
     except Exception as error:
-        raise UserError(f"{env_id}: reset failed with {type(error).__name__}: {error}") from error
+        raise UserError(f"{env_id}: reset failed with {in_a_line(error)}") from error
     problems = [problem for kind, found in spaces.items() if (problem := _difference(kind, found))]
     if problems:
         raise UserError([f"{env_id}: {problem}" for problem in problems])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.env.episodes import episode_seed
-from journeyman.errors import TrainingError
+from journeyman.errors import NotFiniteError, TrainingError, in_a_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +115,7 @@ class World:
             actions: one for each of ``agents``; those of absent ones are not played.
 
         Raises:
+            NotFiniteError: if a reward is not.
             TrainingError: if the environment fails or says something it must not.
         """
         self.played.append(row.copy())
@@ -189,7 +190,9 @@ class World:
     def _reward(self, lane: int, rewards: Mapping[str, Any]) -> float:
         reward = np.asarray(self._of(lane, "reward", rewards), np.float64)
         if reward.shape != () or not np.isfinite(reward):
-            self.fail(f"got reward {reward.tolist()}, which is no finite number", lane)
+            kind = TrainingError if reward.shape != () else NotFiniteError
+            said = f"got reward {reward.tolist()}, which is no finite number"
+            self.fail(said, lane, kind=kind)
         return float(reward)
 
     def _flag(self, what: str, lane: int, flags: Mapping[str, Any]) -> bool:
@@ -209,13 +212,19 @@ class World:
             return getattr(self.env, method)(*arguments, **options)
         except Exception as error:
             raise TrainingError(
-                f"{self._place()}: {method} failed with {type(error).__name__}: {error}"
+                f"{self._place()}: {method} failed with {in_a_line(error)}"
             ) from error
 
-    def fail(self, problem: str, lane: int | None = None) -> NoReturn:
-        """Raises ``TrainingError`` naming environment, world, agent and step."""
+    def fail(
+        self,
+        problem: str,
+        lane: int | None = None,
+        *,
+        kind: type[TrainingError] = TrainingError,
+    ) -> NoReturn:
+        """Raises an error of this kind, naming environment, world, agent and step."""
         who = "" if lane is None else f"{self.agents[lane]} "
-        raise TrainingError(f"{self._place()}: {who}{problem}")
+        raise kind(f"{self._place()}: {who}{problem}")
 
     def _place(self) -> str:
         return f"{self._name}, episode {self.episode}, step {len(self.played)}"

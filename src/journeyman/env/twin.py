@@ -10,7 +10,7 @@ from journeyman.env.lane import Lane
 from journeyman.env.lanes import SeededLanes
 from journeyman.env.making import GymEnv
 from journeyman.env.spaces import ObservationLayout
-from journeyman.errors import UserError
+from journeyman.errors import UserError, in_a_line
 
 
 class Twin:
@@ -45,9 +45,7 @@ class Twin:
         try:
             drawn: Any = self._lane.env.render()
         except Exception as error:
-            raise UserError(
-                f"{self._env_id}: render() failed ({type(error).__name__}: {error})"
-            ) from error
+            raise UserError(f"{self._env_id}: render() failed ({in_a_line(error)})") from error
         if not (isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3):
             raise UserError(f"{self._env_id}: render() gave no (height, width, 3) array of bytes")
         return drawn

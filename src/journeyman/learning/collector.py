@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.env.protocol import LaneEnv, StepInfo
-from journeyman.errors import NotFiniteError, TrainingError, UserError
+from journeyman.errors import NotFiniteError, TrainingError, UserError, in_a_line
 from journeyman.learning.guides import Guide
 from journeyman.learning.network import ActorCritic
 from journeyman.learning.normalization import Normalizer, RunningMoments
@@ -189,7 +189,7 @@ class Collector:
         except Exception as error:
             raise TrainingError(
                 f"environment {self._env.lane_spec.env_id} failed on step {t} of the rollout: "
-                f"{type(error).__name__}: {error}"
+                f"{in_a_line(error)}"
             ) from error
         tally.env_seconds += time.perf_counter() - began
         return rewards, terminated, truncated, info

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from journeyman.env.protocol import LaneEnv, StepInfo
-from journeyman.errors import TrainingError, UserError
+from journeyman.errors import TrainingError, UserError, in_a_line
 from journeyman.policies.protocol import Observation
 
 FilmFormat = Literal["gif", "mp4"]
@@ -123,7 +123,7 @@ def picture_of(env: LaneEnv) -> Frame:
     except (UserError, TrainingError):
         raise
     except Exception as error:  # whatever a library for drawing may raise
-        raise UserError(_cannot_draw(env, f" ({type(error).__name__}: {error})")) from error
+        raise UserError(_cannot_draw(env, f" ({in_a_line(error)})")) from error
     height, width, _ = picture.shape
     return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
