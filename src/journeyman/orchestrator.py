@@ -53,7 +53,7 @@ class Orchestrator:
     Args:
         settings: a validated configuration (``composition.compose_settings`` makes one).
         run_dir: folder of the run; None: a new one under ``settings.outputs``.
-        overrides: what was asked for on the command line, for names and tags.
+        overrides: what was asked for on the command line, for names and tags; None: nobody knows.
         show: display progress and the final table on the terminal.
         asked_to_stop: asked at every safe point; a signal's number ends the run as that signal.
         capture_cache: where captured demonstrations are shared with other runs; None: they are not.
@@ -64,14 +64,14 @@ class Orchestrator:
         settings: Settings,
         *,
         run_dir: str | Path | None = None,
-        overrides: Sequence[str] = (),
+        overrides: Sequence[str] | None = None,
         show: bool = False,
         asked_to_stop: Callable[[], int | None] | None = None,
         capture_cache: CaptureCache | None = None,
     ) -> None:
         self.settings = settings
         self.run_dir = None if run_dir is None else Path(run_dir).resolve()
-        self._overrides = tuple(overrides)
+        self._overrides = None if overrides is None else tuple(overrides)
         self._progress = ConsoleProgress() if show else SilentProgress()
         self._anneal_ratio = AnnealRatio()
         self._asked_to_stop, self._capture_cache = asked_to_stop or (lambda: None), capture_cache

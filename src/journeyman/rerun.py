@@ -12,7 +12,9 @@ from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
 from journeyman.run_folder import new_run_dir, start_of
 from journeyman.saved_config import saved_settings
+from journeyman.session import saved_overrides
 from journeyman.tracking.address import resolve_address
+from journeyman.tracking.configuration import with_overrides
 from journeyman.tracking.fetching import fetch_folder, find_folder, is_run_id
 from journeyman.tracking.jsonl import read_metrics
 
@@ -108,8 +110,9 @@ def rerun_run(original: Path, overrides: Sequence[str] = (), *, where: Sequence[
         UserError: if the folder holds no config, or the config does not validate.
     """
     settings = saved_settings(original, [*where, *overrides])
-    run_dir = new_run_dir(settings.outputs_path)
-    orchestrator = Orchestrator(settings, run_dir=run_dir, overrides=overrides, show=True)
+    run_dir, given = new_run_dir(settings.outputs_path), saved_overrides(original)
+    said = None if given is None else with_overrides(given, overrides)
+    orchestrator = Orchestrator(settings, run_dir=run_dir, overrides=said, show=True)
     orchestrator.run(start_of(original))
     return run_dir
 

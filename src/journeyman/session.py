@@ -24,11 +24,13 @@ from journeyman.results import AnnealSummary, RunResult
 from journeyman.run_folder import RUNNING, note_status, status_of
 from journeyman.settings.root import Settings
 from journeyman.tracking.composite import build_tracker
+from journeyman.tracking.configuration import CONFIGURATION_TAG, configuration_digest
 from journeyman.tracking.fetching import keep_log
 from journeyman.tracking.protocol import RunInfo, RunStatus
 
 _LOG = logging.getLogger(__name__)
 _NAME_LENGTH = 100
+OVERRIDES_FILE = "overrides.json"
 POLICY_FOLDER = "policy"
 """The trained policy in the run folder, as a model that MLflow loads."""
 
@@ -95,7 +97,8 @@ class RunSession:
     Args:
         settings: the validated configuration.
         run_dir: absolute run folder; made if it is missing.
-        overrides: what was given on the command line, for the run's name and tags.
+        overrides: what was given on the command line, for the run's name and tags; None: nobody
+            knows. Of a resumed run those count that it was begun with.
         progress: the live display, told to leave the screen at the end.
         position: of the tracker at the checkpoint the run is resumed from (``{}``: it had none);
             None: it is a new run.
@@ -105,7 +108,7 @@ class RunSession:
         self,
         settings: Settings,
         run_dir: Path,
-        overrides: Sequence[str],
+        overrides: Sequence[str] | None,
         progress: Progress,
         position: Mapping[str, Any] | None = None,
     ) -> None:
@@ -118,8 +121,8 @@ class RunSession:
             run_dir,
             position=position,
         )
-        self._overrides = list(overrides)
         self._is_new = position is None
+        self._overrides = overrides if self._is_new else saved_overrides(run_dir)
 
     def __enter__(self) -> Self:
         config = self.settings.model_dump(mode="json")
@@ -131,6 +134,8 @@ class RunSession:
             self._require_no_run()
             text = yaml.safe_dump(with_absolute_paths(config), sort_keys=False, allow_unicode=True)
             write_atomically(self.run_dir / "config.yaml", text.encode())
+            if self._overrides is not None:
+                write_json(self.run_dir / OVERRIDES_FILE, list(self._overrides))
         # What the run began with stays on record; a resumed one is warned where it differs.
         if not (self.run_dir / "environment.json").is_file():
             write_json(self.run_dir / "environment.json", machine)
@@ -140,6 +145,8 @@ class RunSession:
             self.tracker.start(self._run_info(config, machine))
             self.tracker.artifact(self.run_dir / "config.yaml")
             self.tracker.artifact(self.run_dir / "environment.json")
+            if (self.run_dir / OVERRIDES_FILE).is_file():
+                self.tracker.artifact(self.run_dir / OVERRIDES_FILE)
         except BaseException:
             self.signals.__exit__()
             raise
@@ -209,9 +216,11 @@ class RunSession:
             "seed": str(settings.seed),
             "strategy": settings.strategy.kind,
             "config.digest": digest,
-            "overrides": shlex.join(self._overrides),
+            CONFIGURATION_TAG: configuration_digest(with_absolute_paths(config)),
             "run_dir": str(self.run_dir),
         }
+        if self._overrides is not None:
+            tags["overrides"] = shlex.join(self._overrides)
         if machine["git"] is not None:
             tags["git.commit"] = machine["git"]["commit"]
             tags["git.dirty"] = str(machine["git"]["dirty"]).lower()
@@ -219,11 +228,20 @@ class RunSession:
         given = getattr(tracking, "run_name", None)
         return RunInfo(
             experiment=getattr(tracking, "experiment", "journeyman"),
-            name=given or run_name(settings, self._overrides),
+            name=given or run_name(settings, self._overrides or ()),
             run_dir=self.run_dir,
             params=flatten(config),
             tags=tags,
         )
+
+
+def saved_overrides(run_dir: Path) -> list[str] | None:
+    """Returns the overrides that a run was begun with; None where nobody knows."""
+    path = run_dir / OVERRIDES_FILE
+    if not path.is_file():
+        return None
+    overrides: list[str] = json.loads(path.read_text())
+    return overrides
 
 
 _PATHS = (

@@ -60,6 +60,50 @@ def test_a_seed_run_again_is_no_second_sample() -> None:
     assert only.scores == (5.0,)
 
 
+def test_of_a_seeds_runs_the_last_that_is_done_counts() -> None:
+    """A rerun that was stopped takes nothing away; runs that contradict each other are told."""
+    jobs = [
+        job("lr=1", seed=0, score=1.0),
+        job("lr=1", seed=0, score=9.0, status="stopped"),
+        job("lr=1", seed=1, score=2.0),
+        job("lr=1", seed=1, score=2.0),
+        job("lr=1", seed=2, score=3.0),
+        job("lr=1", seed=2, score=4.0),
+    ]
+    (only,) = compare_jobs(jobs).configurations
+    assert only.scores == (1.0, 2.0, 4.0)
+    assert (only.repeated, only.contradicted) == (2, 1)
+    page = render_report("t", None, jobs)
+    assert "3 (2 run again)" in page
+    assert "runs of the same seed have not the same return (of 1 seed)" in page
+
+
+def test_the_config_says_what_is_one_configuration_where_words_do_not() -> None:
+    """Reruns have fewer words than their original; of one word two configs may have been made."""
+    jobs = [
+        job("strategy=ppo", seed=0, score=1.0, digest="a", params={"strategy.kind": "ppo"}),
+        job(seed=1, score=3.0, digest="a", params={"strategy.kind": "ppo", "seed": "1"}),
+        job("strategy=ppo", seed=2, status="pending"),
+        job(seed=0, score=9.0, digest="b", params={"strategy.kind": "bc", "strategy.epochs": "2"}),
+        job(seed=0, score=8.0, digest="c", params={"strategy.kind": "bc", "strategy.epochs": "3"}),
+    ]
+    found = {each.label: each for each in compare_jobs(jobs).configurations}
+    assert list(found) == [
+        "strategy.kind=bc strategy.epochs=2",
+        "strategy.kind=bc strategy.epochs=3",
+        "strategy=ppo",
+    ]
+    assert found["strategy=ppo"].scores == (1.0, 3.0)
+    assert found["strategy=ppo"].statuses == {"done": 2, "pending": 1}
+
+
+def test_the_same_words_with_two_configs_are_told_apart() -> None:
+    """A default that changed between two runs of one command line."""
+    params = [{"a.lr": "1", "b": "0", "seed": "0"}, {"a.lr": "2", "b": "0", "seed": "1"}]
+    jobs = [job("p=q", seed=n, score=n, digest=str(n), params=params[n]) for n in (0, 1)]
+    assert [each.label for each in compare_jobs(jobs).configurations] == ["a.lr=2", "a.lr=1"]
+
+
 def test_the_interquartile_mean_and_its_interval() -> None:
     """Of 8 scores the middle 4 count: (2 + 3 + 4 + 5) / 4 = 3.5, whatever the outlier is.
 

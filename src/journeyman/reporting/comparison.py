@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from journeyman.reporting.grouping import Group, group_jobs
 from journeyman.services.statistics import interquartile_mean
 from journeyman.tracking.history import JobHistory
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 _POINTS = 100
-_SILENT = ("seed", "launch", "sweep", "fail_fast", "outputs", "tracking")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Configuration:
         scores: one number a seed of the jobs that are done.
         return_iqm: interquartile mean of the scores; None without one.
         duration_sec: mean wall time of the jobs that are done; None without one.
+        repeated: jobs that are done and have a later one of their seed, which counts instead.
+        contradicted: seeds whose jobs, all of them done, have not the same return.
     """
 
     label: str
@@ -62,6 +64,8 @@ class Configuration:
     scores: tuple[float, ...]
     return_iqm: Estimate | None
     duration_sec: float | None
+    repeated: int = 0
+    contradicted: int = 0
 
     @property
     def statuses(self) -> dict[str, int]:
@@ -88,24 +92,13 @@ class Comparison:
 def compare_jobs(jobs: Sequence[JobHistory]) -> Comparison:
     """Groups jobs into configurations and estimates each one's return.
 
-    Where a seed of a configuration was run several times, the last run counts: the same seed
-    gives the same run, not a further sample.
+    Where a seed of a configuration was run several times, the last run that is done counts: the
+    same seed gives the same run, not a further sample.
     """
-    essence = [_essence(job) for job in jobs]
-    shared = set.intersection(*map(set, essence)) if len(set(essence)) > 1 else set()
-    groups: dict[tuple[str, ...], list[JobHistory]] = {}
-    for job, overrides in zip(jobs, essence, strict=True):
-        groups.setdefault(overrides, []).append(job)
-    configurations = [
-        _configuration([each for each in overrides if each not in shared], members)
-        for overrides, members in groups.items()
-    ]
+    shared, groups = group_jobs(jobs)
+    configurations = [_configuration(group) for group in groups]
     configurations.sort(key=lambda c: -np.inf if c.return_iqm is None else c.return_iqm.value)
-    first = essence[0] if essence else ()
-    return Comparison(
-        shared=tuple(each for each in first if each in shared),
-        configurations=tuple(reversed(configurations)),
-    )
+    return Comparison(shared=shared, configurations=tuple(reversed(configurations)))
 
 
 def probability_of_improvement(candidate: Sequence[float], opponent: Sequence[float]) -> Estimate:
@@ -160,32 +153,35 @@ def bands(configuration: Configuration, metric: str) -> Band | None:
     return Band(steps=steps_P, middle=middle_P, low=low_P, high=high_P)
 
 
-def _essence(job: JobHistory) -> tuple[str, ...]:
-    """Returns the overrides that make a configuration: no seed, nothing of where it was run."""
-    return tuple(
-        override
-        for override in job.overrides
-        if override.partition("=")[0].lstrip("+~").split(".")[0] not in (*_SILENT, "hydra")
-        and not override.startswith("hydra/")
-    )
-
-
-def _configuration(overrides: Sequence[str], jobs: Sequence[JobHistory]) -> Configuration:
-    done = [job for job in _counted(jobs) if job.status == "done"]
+def _configuration(group: Group) -> Configuration:
+    done = [job for job in _counted(group.jobs) if job.status == "done"]
     scores = tuple(job.score for job in done if job.score is not None)
     durations = [job.duration_sec for job in done if job.duration_sec is not None]
+    runs = [[job for job in runs if job.status == "done"] for runs in _by_seed(group.jobs)]
     return Configuration(
-        label=" ".join(overrides) or "as configured",
-        jobs=tuple(jobs),
+        label=group.label,
+        jobs=group.jobs,
         scores=scores,
         return_iqm=_iqm(scores) if scores else None,
         duration_sec=float(np.mean(durations)) if durations else None,
+        repeated=sum(max(0, len(each) - 1) for each in runs),
+        contradicted=sum(len({job.score for job in each}) > 1 for each in runs),
     )
 
 
 def _counted(jobs: Iterable[JobHistory]) -> list[JobHistory]:
-    """Returns the last job of each seed."""
-    return list({job.seed if job.seed is not None else job.name: job for job in jobs}.values())
+    """Returns of each seed the last job that is done, or the last where none is."""
+    return [
+        next((job for job in reversed(runs) if job.status == "done"), runs[-1])
+        for runs in _by_seed(jobs)
+    ]
+
+
+def _by_seed(jobs: Iterable[JobHistory]) -> list[list[JobHistory]]:
+    seeds: dict[int | str, list[JobHistory]] = {}
+    for job in jobs:
+        seeds.setdefault(job.name if job.seed is None else job.seed, []).append(job)
+    return [*seeds.values()]
 
 
 def _iqm(scores: Sequence[float]) -> Estimate:

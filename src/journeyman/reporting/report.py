@@ -89,7 +89,7 @@ def _configurations(comparison: Comparison) -> str:
             f"{_key(rank)}<code>{escape(each.label)}</code>",
             "no score" if estimate is None else f"{estimate.value:.3f}",
             _interval(estimate, ".3f"),
-            str(len(each.scores)),
+            f"{len(each.scores)}{f' ({each.repeated} run again)' if each.repeated else ''}",
             _seconds(each.duration_sec),
             ", ".join(
                 f'<span class="{status}">{count} {status}</span>'
@@ -102,7 +102,22 @@ def _configurations(comparison: Comparison) -> str:
         f"mean over seeds, with a percentile bootstrap over seeds ({RESAMPLES} resamples). "
         "Seeds: jobs that are done and have a return. Wall time: mean of a job that is done."
     )
-    return _table(head, rows) + f'<p class="note">{note}</p>'
+    again = sum(each.repeated for each in comparison.configurations)
+    if again:
+        note += " Run again: of several runs of one seed the last that is done counts."
+    return _table(head, rows) + f'<p class="note">{note}</p>' + _contradictions(comparison)
+
+
+def _contradictions(comparison: Comparison) -> str:
+    """Says which configurations gave, with the same seed, not the same return."""
+    found = [each for each in comparison.configurations if each.contradicted]
+    return "".join(
+        f'<p class="failed">{_label(comparison, each)}: runs of the same seed have not the same '
+        f"return (of {each.contradicted} {'seed' if each.contradicted == 1 else 'seeds'}); "
+        "something else changed between them: code, versions or machine. "
+        "<code>journeyman rerun RUN --verify</code> says what.</p>"
+        for each in found
+    )
 
 
 def _curves(comparison: Comparison) -> str:

@@ -15,6 +15,7 @@ from journeyman.sweeps.record import (
     experiment_overrides,
 )
 from journeyman.tracking.address import StoreAddress, resolve_address
+from journeyman.tracking.configuration import configuration_digest
 from journeyman.tracking.history import CURVES, SCORE, JobHistory, RunReader
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.jsonl import read_metrics
@@ -118,18 +119,19 @@ def jobs_in(sweep_dir: Path, record: SweepRecord) -> list[JobHistory]:
 
 
 def _job(run_dir: Path, job: JobRecord) -> JobHistory:
-    curves = _curves(run_dir)
+    curves, config = _curves(run_dir), _config(run_dir)
     last = curves.get(SCORE)
     return JobHistory(
         name=job.folder,
         overrides=job.overrides,
-        seed=_seed(run_dir),
+        seed=None if config is None else int(config["seed"]),
         status=job.status.value,
         reason=job.error,
         score=None if last is None else last[1][-1],
         duration_sec=job.duration_sec,
         command=job.command,
         curves=curves,
+        digest=None if config is None else configuration_digest(config),
     )
 
 
@@ -148,9 +150,9 @@ def _curves(run_dir: Path) -> dict[str, tuple[tuple[float, ...], tuple[float, ..
     }
 
 
-def _seed(run_dir: Path) -> int | None:
+def _config(run_dir: Path) -> dict[str, Any] | None:
     path = run_dir / "config.yaml"
     if not path.is_file():
         return None
-    config: Any = yaml.safe_load(path.read_text())
-    return int(config["seed"])
+    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    return config

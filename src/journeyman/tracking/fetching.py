@@ -16,8 +16,8 @@ from journeyman.tracking.protocol import Tracker
 LARGEST_LOG_MIB = 256
 """A log of metrics that is larger stays in the run folder."""
 _WHOLE = re.compile(
-    r"(config\.yaml|environment\.json|results\.json|inputs\.json|metrics\.jsonl(\.\d+)?"
-    r"|checkpoints)"
+    r"(config\.yaml|overrides\.json|environment\.json|results\.json|inputs\.json"
+    r"|metrics\.jsonl(\.\d+)?|checkpoints)"
 )
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _LOG = logging.getLogger(__name__)

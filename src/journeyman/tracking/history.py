@@ -10,6 +10,7 @@ from typing import Any
 
 from journeyman.errors import UserError
 from journeyman.tracking.address import StoreAddress, check_database
+from journeyman.tracking.configuration import CONFIGURATION_TAG
 from journeyman.tracking.mlflow import open_client, store_errors
 
 SCORE = "eval/return_mean"
@@ -45,6 +46,8 @@ class JobHistory:
         duration_sec: wall time.
         command: what runs it alone.
         curves: metric -> (steps, values), both ascending in step and of one length.
+        digest: of its config without the seed; None where it is not known.
+        params: leaves of its config as the store has them; empty where it was not asked.
     """
 
     name: str
@@ -58,6 +61,8 @@ class JobHistory:
     curves: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(
         default_factory=dict, repr=False
     )
+    digest: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class RunReader:
@@ -169,8 +174,10 @@ class RunReader:
             reason=tags.get(REASON_TAG, tags.get("error")) or None,
             score=run.data.metrics.get(SCORE),
             duration_sec=_duration(run),
-            command=tags.get("command", shlex.join(["journeyman", *overrides])),
+            command=tags.get("command", _command(run)),
             curves=curves,
+            digest=tags.get(CONFIGURATION_TAG),
+            params=dict(run.data.params),
         )
 
     def _planned(self, run_id: str) -> Iterable[JobHistory]:
@@ -188,6 +195,13 @@ class RunReader:
                 reason=job["error"],
                 command=job["command"],
             )
+
+
+def _command(run: Any) -> str:
+    """Returns what runs a job alone: its overrides where it was given any words, else itself."""
+    if "overrides" in run.data.tags:
+        return shlex.join(["journeyman", *shlex.split(run.data.tags["overrides"])])
+    return f"journeyman rerun {run.info.run_id}"
 
 
 def _curve(history: Iterable[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
