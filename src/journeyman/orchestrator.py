@@ -298,6 +298,7 @@ class Orchestrator:
             anneal_ratio=self._anneal_ratio,
             trace=session.run_dir / TRACE if settings.profile == "trace" else None,
         )
+        session.describe_course = lambda: context.describe_course()
         return context
 
     def _environment(self, num_worlds: int, social_stage: str) -> LaneEnv:

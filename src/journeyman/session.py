@@ -7,7 +7,7 @@ import logging
 import shlex
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -20,7 +20,8 @@ from journeyman.environment import describe_environment
 from journeyman.errors import UserError
 from journeyman.policies.mlflow_flavor import write_model
 from journeyman.policies.registry import BUILT_IN, is_path
-from journeyman.results import AnnealSummary, RunResult
+from journeyman.reporting.run_page import write_run_page
+from journeyman.results import AnnealStageResult, AnnealSummary, RunResult
 from journeyman.run_folder import RUNNING, note_status, status_of
 from journeyman.settings.root import Settings
 from journeyman.tracking.composite import build_tracker
@@ -122,6 +123,7 @@ class RunSession:
             position=position,
         )
         self._is_new = position is None
+        self.describe_course: Callable[[], Mapping[str, Any]] = dict
         self._overrides = overrides if self._is_new else saved_overrides(run_dir)
 
     def __enter__(self) -> Self:
@@ -164,7 +166,12 @@ class RunSession:
         if kind is not None:
             # Ctrl-C, an exit and a stop asked for by a signal are no errors of the work.
             status = RunStatus.FAILED if issubclass(kind, Exception) else RunStatus.KILLED
-            self.tracker.tag({"error": f"{kind.__name__}: {error}"[:5000]})
+            said = f"{kind.__name__}: {error}"[:5000]
+            self.tracker.tag({"error": said})
+            page = self._write_page(status, error=said)
+            # Whoever stopped the run is waiting; the page lies in its folder.
+            if page is not None and status is RunStatus.FAILED:
+                self.tracker.artifact(page)
         try:
             self.tracker.finish(status)
             note_status(self.run_dir, status.value)
@@ -198,6 +205,30 @@ class RunSession:
             known_by = write_model(checkpoint, self.run_dir / POLICY_FOLDER)
             steps = int(checkpoint.state["counters"]["env_steps"])
             self.tracker.model(self.run_dir / POLICY_FOLDER, "policy", steps, known_by)
+        page = self._write_page(RunStatus.FINISHED, result=result, seconds=seconds)
+        if page is not None:
+            self.tracker.artifact(page)
+
+    def _write_page(self, status: RunStatus, **found: Any) -> Path | None:
+        """Writes ``report.html``; that it could not be drawn is no failure of the run."""
+        try:
+            return write_run_page(
+                self.run_dir,
+                title=run_name(self.settings, self._overrides or ()),
+                status=status.value,
+                confidence=self.settings.evaluation.confidence,
+                overrides=self._overrides,
+                stages=self._judged(),
+                **found,
+            )
+        except Exception:
+            _LOG.warning("%s: the run's page could not be written", self.run_dir, exc_info=True)
+            return None
+
+    def _judged(self) -> list[AnnealStageResult]:
+        """Returns the stages of a schedule that were judged so far."""
+        schedule = self.describe_course().get("schedule") or {}
+        return [AnnealStageResult.model_validate(each) for each in schedule.get("stages", ())]
 
     def _require_no_run(self) -> None:
         """Raises ``UserError`` where the folder is another run's: two would be mixed up."""

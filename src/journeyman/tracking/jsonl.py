@@ -165,6 +165,11 @@ class JsonlTracker:
         self._open()
 
 
+def log_parts(run_dir: Path) -> list[Path]:
+    """Returns the files of a run folder's log, oldest first; none where it has no log."""
+    return _parts(run_dir / FILE_NAME)
+
+
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     """Returns all lines of a run folder's log, rotated parts first, in the order written.
 
