@@ -39,7 +39,7 @@ def rollout(*, events=(3.0, 4.75, 2.0, 1.3, 1.0), returns=(5.0, 8.0), idle=None)
         events=np.array(events),
         reward_terms=np.zeros(1),
         episode_returns=np.array(returns),
-        episode_lengths=np.array([4] * len(returns)),
+        episode_lengths=np.array([4, 7][: len(returns)], np.int64),
         env_seconds=0.0,
         idle=idle,
     )
@@ -136,7 +136,8 @@ def test_there_is_no_rate_of_an_environment_without_one():
 
 def test_what_is_undefined_is_left_out():
     assert measured()["episode_return_mean"] == 6.5
-    assert "episode_return_mean" not in measured(returns=())
+    assert measured()["episode_length_mean"] == 5.5  # of 4 and 7 steps
+    assert not {"episode_return_mean", "episode_length_mean"} & measured(returns=()).keys()
     assert measured()["reward_advantage_corr"] == pytest.approx(-1.0)
     flat, rising = np.ones(6, np.float32), np.arange(6, dtype=np.float32)
     assert correlation(flat, rising) is None

@@ -9,6 +9,7 @@ from journeyman.learning.batch import PracticeBatch
 from journeyman.learning.demonstrations import DemonstrationTensors
 from journeyman.learning.losses import imitation_loss
 from journeyman.learning.optimizers import adam
+from journeyman.learning.plain import PlainPractice
 from journeyman.learning.policy import weights
 from journeyman.learning.update import FIGURES, Coefficients, draw, optimise
 from support.signal_env import SignalEnv
@@ -148,8 +149,14 @@ class Waited:
 
 @pytest.mark.parametrize("minibatch_size", [32, 2])
 def test_the_device_is_waited_for_once_an_epoch(practised, monkeypatch, minibatch_size):
+    """Of steps by torch's graph, which are all that a GPU ever makes.
+
+    The demonstrations beside them keep the CPU on that path too; steps by NumPy (``plain``) have
+    no device to wait for.
+    """
     # 2 or 32 minibatches: figures stay tensors until the epoch ends.
     network, batch = practised
+    monkeypatch.setattr(PlainPractice, "step", None)
     shown = demonstrations()
     waited = Waited(monkeypatch)
     settings = ppo_settings(minibatch_size=minibatch_size, epochs=3, max_grad_norm=0.5)

@@ -2,12 +2,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from journeyman.checkpoint import load_checkpoint, save_checkpoint
 from journeyman.context import RunStopped
-from journeyman.learning.policy import (
-    policy_from_checkpoint,
-)
+from journeyman.learning.collector import Collector
+from journeyman.learning.policy import policy_from_checkpoint, weights
+from journeyman.policies.numpy_actor_critic import NumpyActorCritic
+from journeyman.seeding import SeedPlan
 from journeyman.settings.schedule import Ramp
 from journeyman.strategies.bc import train_bc
 from journeyman.strategies.ppo import train_ppo
@@ -157,6 +159,49 @@ def test_practice_begins_with_the_weights_imitation_left(tmp_path):
     for obs, actions in seen:
         assert player.act(obs, rng).actions.tolist() == actions.tolist()
     assert outcome.checkpoint.digest("policy") != taught.digest("policy")
+
+
+def test_the_first_rollouts_policy_is_imitations_last_to_the_last_bit(tmp_path, monkeypatch):
+    apprentice = Surroundings(tmp_path, demonstrations=signal_demonstrations())
+    taught = train_bc(apprentice, untrained(apprentice), bc_settings()).checkpoint
+    rollouts, collect = [], Collector.collect
+
+    def noting(self, rng, **options):
+        network = self._network
+        before = weights(network)
+        rollout = collect(self, rng, **options)
+        seen = [a.reshape(-1, a.shape[-1]).copy() for a in (rollout.features, rollout.mask)]
+        with torch.no_grad():
+            logits = network.outputs(torch.from_numpy(seen[0]))
+        rollouts.append((before, seen, logits.numpy(), rollout.log_probs.ravel().copy()))
+        return rollout
+
+    monkeypatch.setattr(Collector, "collect", noting)
+    train_ppo(Surroundings(tmp_path), taught, ppo_settings(updates=2))
+    before, (features, mask), logits, log_probs = rollouts[0]
+    assert taught.with_parts({"policy": before}).digest("policy") == taught.digest("policy")
+
+    # The logits, asked of imitation's checkpoint for all that was seen in the rollout...
+    obs = {"features": features, "action_mask": mask}
+    expected, _ = policy_from_checkpoint(taught).evaluate(obs)
+    assert logits.tobytes() == expected.tobytes()
+    # ... and the log-probabilities, asked of the player that acts on a CPU, lane by lane.
+    player = NumpyActorCritic.from_checkpoint(taught)
+    rng = np.random.default_rng()
+    rng.bit_generator.state = taught.state["generators"]["act"]
+    env = SignalEnv(num_worlds=4)
+    seen, _ = env.reset(seed=SeedPlan(0).integer("env"))
+    played = []
+    for _ in range(8):
+        step = player.act(seen, rng)
+        played.append(step.log_probs)
+        seen, *_ = env.step(step.actions)
+    assert log_probs.tobytes() == np.concatenate(played).tobytes()
+    # Of the second rollout none of it holds: an update was made in between.
+    after, (features, mask), logits, _ = rollouts[1]
+    assert taught.with_parts({"policy": after}).digest("policy") != taught.digest("policy")
+    obs = {"features": features, "action_mask": mask}
+    assert logits.tobytes() != policy_from_checkpoint(taught).evaluate(obs)[0].tobytes()
 
 
 def test_a_stage_of_critic_warmup_ends_with_imitations_weights(tmp_path):

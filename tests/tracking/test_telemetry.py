@@ -114,4 +114,4 @@ def test_the_names_are_those_of_the_metrics_reference():
         for what in ("baseline", "flag")
     } <= names
     # Base, health, 1.1, of recorded play, 1.2 in and outside an anneal.
-    assert len(names) == 15 + 4 + 27 + 2 + 17 + 5
+    assert len(names) == 15 + 4 + 27 + 2 + 17 + 6

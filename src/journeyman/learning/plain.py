@@ -5,6 +5,9 @@ Here the gradient goes by hand from the loss through the policy's distribution a
 into the optimiser's memory. The figures and gradients are those of ``losses`` and ``network``,
 within rounding; everything else takes those.
 
+Figures are numbers at once here, where ``update`` keeps them tensors until an epoch ends: on the
+CPU they have been computed when NumPy returns, so that nothing is waited for.
+
 Legend: B samples, N choices, F features.
 """
 

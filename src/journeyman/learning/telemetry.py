@@ -149,10 +149,11 @@ def update_metrics(
 
 
 def rollout_metrics(rollout: Rollout, event_names: Sequence[str]) -> dict[str, MetricValue]:
-    """Returns what happened in a rollout; the return of no episode is left out."""
+    """Returns what happened in a rollout; return and length of no episode are left out."""
     metrics = event_metrics(rollout, event_names) | _watched_metrics(rollout)
     if len(rollout.episode_returns):
         metrics["episode_return_mean"] = float(rollout.episode_returns.mean())
+        metrics["episode_length_mean"] = float(rollout.episode_lengths.mean())
     return metrics
 
 

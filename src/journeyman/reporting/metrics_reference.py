@@ -18,7 +18,6 @@ BEGIN = "<!-- telemetry: generated from journeyman.tracking.telemetry -->"
 END = "<!-- end of telemetry -->"
 
 FULLER = {
-    "loss_entropy": "The policy's mean entropy with its sign turned, before its coefficient.",
     "transitions": "Transitions this update learned from: of the rollout, of recorded play, or of "
     "both; idle steps are none.",
     "steps": "Environment steps of the whole run so far; where nobody plays (`data_mode: replay`), "
@@ -27,7 +26,6 @@ FULLER = {
     "nobody plays.",
     "adv_mean": "Mean advantage before normalisation (after it, where that is over the batch).",
     "adv_std": "Standard deviation of the advantages, likewise.",
-    "epoch_duration_sec": "Seconds of the whole update: rollout and optimisation together.",
     "reward_advantage_corr": "Correlation of a step's reward with its advantage; absent where "
     "either does not vary.",
     "queue_conflict_events": "Conflicts in queues during the rollout, all worlds together, as "
@@ -40,8 +38,6 @@ FULLER = {
     "absent where returns do not vary.",
     "episode_return_mean": "Mean return of the lanes' episodes that ended in the rollout, before "
     "any normalisation; absent where none did.",
-    "env_steps_per_sec": "Transitions of the rollout a second of the whole update, "
-    "optimisation included.",
 }
 """Meanings where a reader needs to know more than the schema says."""
 
@@ -114,6 +110,7 @@ READING = {
     "value_rmse": "return units | lower, at one scale of returns",
     "explained_variance": "up to 1 | higher: 1 a perfect critic, 0 or less none",
     "episode_return_mean": "return | higher",
+    "episode_length_mean": "steps | -",
     "env_steps_per_sec": "1/s | higher",
     "update_samples_per_sec": "1/s | higher",
 }

@@ -46,7 +46,8 @@ class PPOUpdateMetrics(BaseModel):
     loss_value: float
     """Value loss, before its coefficient."""
     loss_entropy: float
-    """Mean entropy of the policy, in nats, as it enters the loss."""
+    """The policy's mean entropy with its sign turned, before its coefficient; of the states in
+    which it acted itself, and not a guide."""
     loss_total: float
     """What was minimised: all terms with their coefficients."""
     clip_fraction: Share
@@ -76,13 +77,13 @@ class PPOUpdateMetrics(BaseModel):
 
     # 1.1
     epoch_duration_sec: NonNegative
-    """Seconds of the optimisation, all its epochs together."""
+    """Seconds of the whole update: rollout and optimisation together."""
     data_mode: Literal["rollout", "replay", "mixed"] | None = None
     """Where the transitions came from."""
     cycle_id: int | None = None
     """Number of the cycle in a schedule."""
     batch_entropy_mean: float
-    """Mean over minibatches of their mean entropy, in nats."""
+    """Mean over minibatches of their mean entropy, in nats; of all states, whoever acted there."""
     batch_entropy_std: NonNegative
     """Deviation over minibatches of their mean entropy, in nats."""
     grad_norm_max: NonNegative
@@ -183,8 +184,10 @@ class PPOUpdateMetrics(BaseModel):
     """Root mean squared distance of the values, as of the rollout, from the returns."""
     episode_return_mean: float | None = None
     """Absent where no episode ended in the rollout."""
+    episode_length_mean: Annotated[float, Field(gt=0.0)] | None = None
+    """Mean steps of the same episodes, idle ones left out; absent where none ended."""
     env_steps_per_sec: NonNegative | None = None
-    """Transitions of the rollout a second of collecting."""
+    """Transitions of the rollout a second of the whole update, optimisation included."""
     update_samples_per_sec: NonNegative | None = None
     """Transitions optimised a second, every pass counted."""
 
