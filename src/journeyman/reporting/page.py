@@ -30,12 +30,12 @@ svg .grid { stroke: currentColor; stroke-opacity: .18; }
 """
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """Returns a whole HTML document of the parts that are not empty."""
+def page(title: str, parts: Iterable[str], *, style: str = "") -> str:
+    """Returns a whole HTML document of the parts that are not empty; ``style`` adds to ours."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in parts if part)
         + "\n</body>\n</html>\n"
     )
@@ -51,7 +51,7 @@ def table(
     """Returns a table.
 
     Args:
-        head: one word a column, as text.
+        head: one cell a column, as HTML.
         rows: cells as HTML, as many as there are columns.
         numbers: columns that are set flush right.
         caption: below the table, as text.
@@ -61,7 +61,7 @@ def table(
     body = "".join(_row("td", row, right) for row in rows)
     return (
         f'<div class="wide"><table>{below}'
-        f"<thead>{_row('th', [escape(word) for word in head], right)}</thead>"
+        f"<thead>{_row('th', head, right)}</thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 

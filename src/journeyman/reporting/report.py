@@ -1,6 +1,6 @@
 """``report.html``: what a sweep found, on one page that needs nothing but a browser."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from journeyman.reporting.comparison import (
@@ -12,6 +12,7 @@ from journeyman.reporting.comparison import (
     compare_jobs,
     probability_of_improvement,
 )
+from journeyman.reporting.page import page, table
 from journeyman.reporting.plots import draw_curves
 from journeyman.tracking.history import CURVES, JobHistory
 from journeyman.tracking.tags import COLOURS
@@ -19,22 +20,10 @@ from journeyman.tracking.tags import COLOURS
 _MOST_COMPARED = 10
 
 _STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: left; border-bottom: 1px solid #8884; }
-td.number, th.number { text-align: right; white-space: nowrap; }
-th { font-weight: 600; vertical-align: bottom; }
-code { font: 13px/1.4 ui-monospace, monospace; }
-td code, p code { overflow-wrap: anywhere; }
 .key { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border-radius: 2px; }
-.curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem; }
-figure { margin: 0; background: #fff; color: #000; border-radius: 4px; padding: .5rem; }
-figure svg { width: 100%; height: auto; } figcaption { font: 13px ui-monospace, monospace; }
+.curves { grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); }
+figure { background: #fff; color: #000; border-radius: 4px; padding: .5rem; }
 .done { color: #2a7d2a; } .failed { color: #c62828; } .stopped, .pending { color: #b26a00; }
-.note { color: #777; font-size: .9rem; }
 """
 
 
@@ -60,13 +49,7 @@ def render_report(title: str, command: str | None, jobs: Sequence[JobHistory]) -
         "<h2>Jobs</h2>",
         _jobs(jobs),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body>\n</html>\n"
-    )
+    return page(title, parts, style=_STYLE)
 
 
 def _shared(comparison: Comparison) -> str:
@@ -77,11 +60,7 @@ def _shared(comparison: Comparison) -> str:
 
 def _configurations(comparison: Comparison) -> str:
     level = f"{100.0 * CONFIDENCE:g}%"
-    head = _row(
-        "th",
-        ["configuration", "return (IQM)", f"{level} interval", "seeds", "wall time", "jobs"],
-        numbers={1, 2, 3, 4},
-    )
+    head = ["configuration", "return (IQM)", f"{level} interval", "seeds", "wall time", "jobs"]
     rows = []
     for rank, each in enumerate(comparison.configurations):
         estimate = each.return_iqm
@@ -96,7 +75,7 @@ def _configurations(comparison: Comparison) -> str:
                 for status, count in each.statuses.items()
             ),
         ]
-        rows.append(_row("td", cells, numbers={1, 2, 3, 4}))
+        rows.append(cells)
     note = (
         "Return: mean over a job's evaluation episodes, of its final policy; IQM: interquartile "
         f"mean over seeds, with a percentile bootstrap over seeds ({RESAMPLES} resamples). "
@@ -105,7 +84,8 @@ def _configurations(comparison: Comparison) -> str:
     again = sum(each.repeated for each in comparison.configurations)
     if again:
         note += " Run again: of several runs of one seed the last that is done counts."
-    return _table(head, rows) + f'<p class="note">{note}</p>' + _contradictions(comparison)
+    said = f'<p class="note">{note}</p>{_contradictions(comparison)}'
+    return table(head, rows, numbers=(1, 2, 3, 4)) + said
 
 
 def _contradictions(comparison: Comparison) -> str:
@@ -140,9 +120,7 @@ def _improvement(comparison: Comparison) -> str:
     compared = several[:_MOST_COMPARED]
     if len(compared) < 2:
         return ""
-    head = _row(
-        "th", ["P(row beats column)", *(_label(comparison, each) for each in compared)], numbers=()
-    )
+    head = ["P(row beats column)", *(_label(comparison, each) for each in compared)]
     rows = []
     for one in compared:
         cells = [_label(comparison, one)]
@@ -152,20 +130,19 @@ def _improvement(comparison: Comparison) -> str:
                 continue
             estimate = probability_of_improvement(one.scores, other.scores)
             cells.append(f"{estimate.value:.2f} {_interval(estimate, '.2f')}")
-        rows.append(_row("td", cells, numbers=set(range(1, len(cells)))))
+        rows.append(cells)
     note = (
         "How likely a run of the row's configuration has a higher return than one of the "
         "column's: the share of all pairs of seeds, a tie counts half."
     )
     if len(several) > len(compared):
         note += f" The {len(compared)} best are compared."
-    return f'<h2>Probability of improvement</h2>{_table(head, rows)}<p class="note">{note}</p>'
+    shares = table(head, rows, numbers=range(1, len(head)))
+    return f'<h2>Probability of improvement</h2>{shares}<p class="note">{note}</p>'
 
 
 def _jobs(jobs: Sequence[JobHistory]) -> str:
-    head = _row(
-        "th", ["job", "seed", "status", "return", "wall time", "command"], numbers={1, 3, 4}
-    )
+    head = ["job", "seed", "status", "return", "wall time", "command"]
     rows = []
     for job in jobs:
         reason = f": {escape(job.reason)}" if job.reason else ""
@@ -177,8 +154,8 @@ def _jobs(jobs: Sequence[JobHistory]) -> str:
             _seconds(job.duration_sec),
             f"<code>{escape(job.command)}</code>",
         ]
-        rows.append(_row("td", cells, numbers={1, 3, 4}))
-    return _table(head, rows)
+        rows.append(cells)
+    return table(head, rows, numbers=(1, 3, 4))
 
 
 def _label(comparison: Comparison, configuration: Configuration) -> str:
@@ -190,22 +167,6 @@ def _key(rank: int) -> str:
     if rank >= len(COLOURS):
         return ""
     return f'<span class="key" style="background:{COLOURS[rank]}"></span>'
-
-
-def _table(head: str, rows: Sequence[str]) -> str:
-    body = "".join(rows)
-    return f'<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
-
-
-def _row(tag: str, cells: Sequence[str], *, numbers: Collection[int]) -> str:
-    return (
-        "<tr>"
-        + "".join(
-            f"<{tag}{' class=number' if index in numbers else ''}>{cell}</{tag}>"
-            for index, cell in enumerate(cells)
-        )
-        + "</tr>\n"
-    )
 
 
 def _interval(estimate: Estimate | None, form: str) -> str:

@@ -188,7 +188,7 @@ def _play(rows: Sequence[tuple[str, EvaluationResult]]) -> str:
             if any(values):
                 shown = [number(value, ".4g") for value in values]
                 cells.append([kind, f"<code>{escape(name)}</code>", *shown])
-    head = ["", "", *(name for name, _ in rows)]
+    head = ["", "", *(escape(name) for name, _ in rows)]
     return table(head, cells, numbers=range(2, len(head))) if cells else ""
 
 
