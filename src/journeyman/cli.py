@@ -89,10 +89,14 @@ def launch(argv: Sequence[str]) -> None:
     """Runs Hydra's main; what a job raises comes through."""
     # Hydra then hands exceptions through instead of printing and exiting on its own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    from journeyman.hydra_jobs import PastHydra
     from journeyman.main import main
 
     sys.argv[1:] = list(argv)
-    main()
+    try:
+        main()
+    except PastHydra as carrier:
+        raise carrier.error from None
 
 
 def _show_plans(jobs: "Sequence[Settings]") -> int:

@@ -19,6 +19,10 @@ CONF_DIR = next(path for path in (_HERE / "conf", _HERE.parents[1] / "conf") if 
 """The shipped config groups: inside the package in a wheel, at the top of a checkout."""
 
 CONFIG_NAME = "config"
+RERUN_FLAG = "--experimental-rerun"
+"""Hydra's own rerun, of a job it pickled."""
+PICKLE = "config.pickle"
+"""The pickled job, in a run folder's ``.hydra``."""
 
 # Run folders have a resolution of one second in their names; the token keeps two runs started
 # within one apart. Cached, so that a sweep and all its jobs see the same one.
@@ -79,13 +83,15 @@ def parse_command_line(argv: Sequence[str]) -> Namespace | None:
         Hydra's arguments, or None where nothing is run (``--help``, ``--cfg`` and so on).
 
     Raises:
-        UserError: for an unknown option.
+        UserError: for an unknown option, or a rerun of Hydra's that cannot be.
     """
     from hydra._internal.utils import get_args_parser
 
     arguments, unknown = get_args_parser().parse_known_args(list(argv))
     if unknown:
         raise UserError([f"{option}: unknown option, see --hydra-help" for option in unknown])
+    if arguments.experimental_rerun is not None:
+        _check_rerun(arguments.experimental_rerun, arguments.overrides)
     only_asks = (
         arguments.help,
         arguments.hydra_help,
@@ -95,3 +101,18 @@ def parse_command_line(argv: Sequence[str]) -> Namespace | None:
         arguments.experimental_rerun,
     )
     return None if any(only_asks) else arguments
+
+
+def _check_rerun(pickle: str, overrides: Sequence[str]) -> None:
+    problems = []
+    if not Path(pickle).is_file():
+        problems.append(
+            f"{RERUN_FLAG}: no such file (got {pickle}); it is .hydra/{PICKLE} in a run folder"
+        )
+    if overrides:
+        problems.append(
+            f"{RERUN_FLAG} takes no overrides (got {' '.join(overrides)}); "
+            "journeyman rerun RUN takes some"
+        )
+    if problems:
+        raise UserError(problems)

@@ -1,7 +1,8 @@
 """The one job: composed config -> settings -> orchestrator."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -9,6 +10,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from journeyman.config_folder import CONF_DIR, CONFIG_NAME
+
+if TYPE_CHECKING:
+    from journeyman.sweeps.job import SweepJob
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=CONFIG_NAME)
@@ -19,25 +23,31 @@ def main(config: DictConfig) -> float | None:
     """
     # Here, not above: --help and tab completion end before a job and must be quick.
     from journeyman.composition import settings_from
+    from journeyman.hydra_jobs import is_hydras_rerun, past_hydra
     from journeyman.orchestrator import Orchestrator
     from journeyman.results import objective
+    from journeyman.run_folder import new_run_dir
     from journeyman.services.capture_cache import CaptureCache
     from journeyman.sweeps.job import sweep_job
 
     job = HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
-    in_sweep = job.mode == RunMode.MULTIRUN
+    again = is_hydras_rerun()
+    in_sweep = job.mode == RunMode.MULTIRUN and not again
     # Several at a time would write over each other's lines.
     alone = job.launcher._target_.endswith("BasicLauncher")
-    begun = sweep_job(run_dir, fail_fast=config.fail_fast, aloud=not alone)
-    with begun if in_sweep else nullcontext() as sweep:
+    begun: AbstractContextManager[SweepJob | None] = past_hydra()
+    if in_sweep:
+        begun = sweep_job(run_dir, fail_fast=config.fail_fast, aloud=not alone)
+    with begun as sweep:
         settings = settings_from(config)
         cache = CaptureCache(settings.outputs_path, scope=str(run_dir.parent))
         orchestrator = Orchestrator(
             settings,
-            run_dir=run_dir,
+            # The pickled job's own folder holds its run.
+            run_dir=new_run_dir(settings.outputs_path) if again else run_dir,
             overrides=list(job.overrides.task),
-            show=alone,
+            show=alone or again,
             asked_to_stop=None if sweep is None else sweep.asked_to_stop,
             capture_cache=cache if in_sweep else None,
         )

@@ -45,6 +45,7 @@ FLOORS = {
     "errors": 0,
     "environment": 0,
     "config_folder": 0,
+    "hydra_jobs": 1,
 }
 
 SAME_FLOOR = {
