@@ -6,7 +6,7 @@ from pathlib import Path
 
 from journeyman.checkpoint import write_atomically
 from journeyman.sweeps.collect import jobs_in, title_of
-from journeyman.sweeps.record import STOP_FILE, SWEEP_FILE, JobRecord, JobStatus, SweepRecord
+from journeyman.sweeps.record import SWEEP_FILE, JobRecord, JobStatus, SweepRecord
 from journeyman.tracking.history import DURATION_TAG, REASON_TAG, STATUS_TAG, JobHistory
 from journeyman.tracking.sweep import SweepRun
 
@@ -16,23 +16,27 @@ _LOUD = {JobStatus.FAILED: "failed", JobStatus.STOPPED: "stopped", JobStatus.PEN
 
 
 def finish_sweep(sweep_dir: Path, record: SweepRecord, parent: SweepRun | None) -> None:
-    """Writes the record, says what went wrong, and closes the parent run with the truth."""
-    (sweep_dir / STOP_FILE).unlink(missing_ok=True)
+    """Writes the record, says what went wrong, and closes the parent run with the truth.
+
+    A stop file stays: jobs that still wait in a cluster's queue are not to begin when the sweep
+    is over. A sweep that is gone on with removes it.
+    """
     record.save(sweep_dir)
     say(record, sweep_dir)
-    report = None
-    if any(job.status is not JobStatus.PENDING for job in record.jobs):
-        report = write_report(
-            sweep_dir / REPORT_FILE, title_of(record), record.command, jobs_in(sweep_dir, record)
-        )
-        print(f"report: {report}")
-    if parent is not None:
-        parent.close_children()
-        parent.tell_jobs({job.folder: _tags(job) for job in record.jobs})
-        parent.artifact(sweep_dir / SWEEP_FILE)
-        if report is not None:
-            parent.artifact(report)
-        parent.finish(record.status, _figures(record))
+    page = sweep_dir / REPORT_FILE
+    try:
+        if any(job.status is not JobStatus.PENDING for job in record.jobs):
+            write_report(page, title_of(record), record.command, jobs_in(sweep_dir, record))
+            print(f"report: {page}")
+    finally:
+        # Whatever becomes of the page, no run is left open.
+        if parent is not None:
+            parent.close_children()
+            parent.tell_jobs({job.folder: _tags(job) for job in record.jobs})
+            for path in (sweep_dir / SWEEP_FILE, page):
+                if path.is_file():
+                    parent.artifact(path)
+            parent.finish(record.status, _figures(record))
 
 
 def write_report(path: Path, title: str, command: str | None, jobs: Sequence[JobHistory]) -> Path:

@@ -11,6 +11,7 @@ from journeyman.config_folder import parse_command_line
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
 from journeyman.sweeps.driver import Launch, run_sweep
+from journeyman.sweeps.finish import REPORT_FILE
 from journeyman.sweeps.job import can_go_on
 from journeyman.sweeps.planning import SweepPlan, plan_sweep
 from journeyman.sweeps.record import (
@@ -68,10 +69,11 @@ def resume_sweep(
     plan = plan_sweep(argv, arguments)
     if record.kind == "grid":
         pending = [job for job in record.jobs if not job.status.over]
-        if not pending:
+        if not pending and record.status == "done" and (sweep_dir / REPORT_FILE).is_file():
             print(f"nothing is missing: {len(record.jobs)} jobs are done")
             return 0
-        jobs = [job.overrides for job in pending]
+        # Where every job is done but the account of them was cut short, only that is made.
+        jobs = [job.overrides for job in pending or record.jobs]
         plan = _replanned(plan, sweep_dir, jobs)
         record = record.with_jobs(_renewed(job, sweep_dir) for job in record.jobs)
     else:
