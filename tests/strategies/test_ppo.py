@@ -7,6 +7,7 @@ import torch
 from journeyman.checkpoint import load_checkpoint, save_checkpoint
 from journeyman.context import RunStopped
 from journeyman.learning.collector import Collector
+from journeyman.learning.demonstrations import DemonstrationTensors
 from journeyman.learning.policy import policy_from_checkpoint, weights
 from journeyman.policies.numpy_actor_critic import NumpyActorCritic
 from journeyman.seeding import SeedPlan
@@ -268,16 +269,14 @@ def test_the_demonstrations_loss_never_sees_what_was_held_out(tmp_path, monkeypa
     shown = signal_demonstrations()
     apprentice = Surroundings(tmp_path, demonstrations=shown)
     taught = train_bc(apprentice, untrained(apprentice), bc_settings(epochs=1))
-    import journeyman.strategies.ppo as module
-
     used = []
-    original = module.DemonstrationTensors.from_rows
+    original = DemonstrationTensors.from_rows
 
     def noting(demonstrations, rows, **options):
         used.append(rows)
         return original(demonstrations, rows, **options)
 
-    monkeypatch.setattr(module.DemonstrationTensors, "from_rows", noting)
+    monkeypatch.setattr(DemonstrationTensors, "from_rows", noting)
     settings = ppo_settings(updates=1)
     practised(
         tmp_path, taught.checkpoint, settings=settings, weight=lambda i: 1.0, demonstrations=shown

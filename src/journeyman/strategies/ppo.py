@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,27 +13,22 @@ from journeyman.checkpoint import Checkpoint
 from journeyman.context import MetricValue, TrainingContext
 from journeyman.env.protocol import LaneEnv
 from journeyman.errors import NotFiniteError, TrainingError
-from journeyman.learning.demonstrations import (
-    DemonstrationTensors,
-    check_demonstrations,
-    split_rows,
-)
+from journeyman.learning.demonstrations import DemonstrationTensors
 from journeyman.learning.devices import resolve_device
 from journeyman.learning.gathering import Gathered, gather
 from journeyman.learning.policy import require_same_spec
 from journeyman.learning.practice import Practice, PracticeCourse, finished_schedule
 from journeyman.learning.profiler import traced
-from journeyman.learning.replay import RecordedPlay
-from journeyman.learning.telemetry import UpdateClock, rollout_metrics, update_metrics
+from journeyman.learning.telemetry import UpdateClock
 from journeyman.learning.update import Coefficients, UpdateFigures, optimise
 from journeyman.results import PPOTrainingResult
-from journeyman.settings.schedule import value_at
 from journeyman.settings.strategy import PPOSettings
 from journeyman.strategies.base import StageOutcome
 from journeyman.strategies.keeping import Keeper
 from journeyman.strategies.ppo_emission import emit_update, shown
 from journeyman.strategies.ppo_guidance import Guidance, Leading
 from journeyman.strategies.ppo_recorded import recorded_play
+from journeyman.strategies.ppo_stage import PracticeStage, as_the_policy_sees, own_loss
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,7 +78,7 @@ def train_ppo(
     with context.spans.span("data"):
         play, start = recorded_play(context, settings, start, device)
     count = settings.updates if updates is None else updates
-    stage = _Stage(
+    stage = PracticeStage(
         context=context,
         settings=settings,
         keeper=Keeper(context, start, count, keep_all=settings.on_nan == "rollback"),
@@ -107,92 +102,96 @@ def train_ppo(
     return outcome
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Stage:
-    """What stays the same from one update of a stage to the next."""
-
-    context: TrainingContext
-    settings: PPOSettings
-    keeper: Keeper
-    bc_weight: Callable[[int], float] | None
-    leading: Leading
-    social_stage: str
-    telemetry: Mapping[str, MetricValue]
-    device: torch.device
-    start: Checkpoint
-    play: RecordedPlay | None
-
-
-def _practise(stage: _Stage, env: LaneEnv | None, traced_one: Callable[[], None]) -> StageOutcome:
+def _practise(
+    stage: PracticeStage, env: LaneEnv | None, traced_one: Callable[[], None]
+) -> StageOutcome:
     """The training loop."""
     began = time.perf_counter()
-    context, settings, seeds = stage.context, stage.settings, stage.context.seeds
+    context, settings = stage.context, stage.settings
     course, keeper = PracticeCourse.of(stage.start), stage.keeper
     counters = {"ppo_epochs": 0, "replayed": 0, **stage.start.state["counters"]}
-    practice = _resume(stage, env, stage.start)
+    practice = stage.resume(env, stage.start)
     demonstrations: DemonstrationTensors | None = None
     guidance = Guidance.prepare(context, stage.start, settings, stage.leading, env)
     ended_early: str | None = None
     while course.done < keeper.count:
         if keeper.asked_to_stop():
-            keeper.stop(_state(practice, stage, course, counters))
+            keeper.stop(stage.state(practice, course, counters))
         clock = UpdateClock()
-        coefficients = _coefficients(stage, course)
+        coefficients = stage.coefficients(course)
         if coefficients.bc_weight > 0.0 and demonstrations is None:
-            demonstrations = _demonstrations(stage, practice)
+            demonstrations = stage.demonstrations(practice)
         try:
-            gathered = gather(
-                practice,
-                stage.play,
-                settings,
-                seeds["act"],
-                context.spans,
-                guide=guidance.guide_at(course.done, keeper.count),
-                prior=guidance.prior,
-                # Whitening is part of the policy, which must stay as it is while the critic learns.
-                learn_statistics=not coefficients.critic_only,
-            )
+            gathered = _gathered(stage, practice, guidance, course, coefficients)
             clock.collected()
             if ended_early := _too_stale(gathered, settings, course):
                 break
             _count(gathered, course, counters)
-            with context.spans.span("update"):
-                figures = optimise(
-                    practice.network,
-                    practice.optimizer,
-                    gathered.batch,
-                    settings,
-                    coefficients,
-                    minibatch_rng=seeds["minibatch"],
-                    demonstrations=_as_the_policy_sees(demonstrations, practice),
-                    demonstration_rng=seeds["demonstration_minibatch"],
-                    prior_log_std=guidance.prior_log_std(stage.device),
-                )
+            figures = _optimised(stage, practice, gathered, coefficients, demonstrations, guidance)
         except NotFiniteError as error:
             course = _rolled_back(error, settings, course, keeper.good)
-            practice = _resume(stage, env, keeper.good)
+            practice = stage.resume(env, keeper.good)
             continue
         except TrainingError as error:
             raise TrainingError(f"update {course.done + 1}: {error}") from error
         clock.optimised()
 
-        counters["ppo_updates"] += 1
-        counters["ppo_epochs"] += figures.epochs
-        metrics = _metrics(stage, env, gathered, figures, coefficients)
+        metrics = stage.metrics(env, gathered, figures, coefficients)
         metrics |= guidance.metrics(gathered.rollout, figures, coefficients.kl_weight)
-        metrics |= {"epoch": counters["ppo_epochs"], "updates": counters["ppo_updates"]}
-        metrics["steps"] = counters["env_steps"] + counters["replayed"]
-        metrics |= clock.metrics(gathered.env_steps, figures)
+        metrics |= _counted(figures, counters) | clock.metrics(gathered.env_steps, figures)
         course.record(
-            metrics, _own_loss(metrics, coefficients), _episode_returns(gathered), keeper.count
+            metrics, own_loss(metrics, coefficients), _episode_returns(gathered), keeper.count
         )
         emit_update(context, env, metrics, gathered, figures, coefficients, clock)
         context.progress.advance(course.done, keeper.count, **shown(metrics))
         if keeper.wants(course.done, clock.collect_seconds + clock.update_seconds):
-            keeper.keep(course.done, _state(practice, stage, course, counters))
+            keeper.keep(course.done, stage.state(practice, course, counters))
         traced_one()
     seconds = time.perf_counter() - began
     return _outcome(practice, stage, course, counters, seconds, ended_early)
+
+
+def _gathered(
+    stage: PracticeStage,
+    practice: Practice,
+    guidance: Guidance,
+    course: PracticeCourse,
+    coefficients: Coefficients,
+) -> Gathered:
+    return gather(
+        practice,
+        stage.play,
+        stage.settings,
+        stage.context.seeds["act"],
+        stage.context.spans,
+        guide=guidance.guide_at(course.done, stage.keeper.count),
+        prior=guidance.prior,
+        # Whitening is part of the policy, which must stay as it is while the critic learns.
+        learn_statistics=not coefficients.critic_only,
+    )
+
+
+def _optimised(
+    stage: PracticeStage,
+    practice: Practice,
+    gathered: Gathered,
+    coefficients: Coefficients,
+    demonstrations: DemonstrationTensors | None,
+    guidance: Guidance,
+) -> UpdateFigures:
+    seeds = stage.context.seeds
+    with stage.context.spans.span("update"):
+        return optimise(
+            practice.network,
+            practice.optimizer,
+            gathered.batch,
+            stage.settings,
+            coefficients,
+            minibatch_rng=seeds["minibatch"],
+            demonstrations=as_the_policy_sees(demonstrations, practice),
+            demonstration_rng=seeds["demonstration_minibatch"],
+            prior_log_std=guidance.prior_log_std(stage.device),
+        )
 
 
 def _too_stale(gathered: Gathered, settings: PPOSettings, course: PracticeCourse) -> str | None:
@@ -216,67 +215,19 @@ def _count(gathered: Gathered, course: PracticeCourse, counters: dict[str, int])
     course.transitions += gathered.env_steps or len(gathered.batch)
 
 
-def _own_loss(metrics: Mapping[str, MetricValue], coefficients: Coefficients) -> float:
-    """Returns the loss of practice itself.
-
-    The terms of demonstrations and prior fade by schedule: their fall is no progress.
-    """
-    loss = float(metrics["loss_total"])
-    if not coefficients.critic_only:
-        loss -= coefficients.bc_weight * float(metrics.get("loss_bc", 0.0))
-        loss -= coefficients.kl_weight * float(metrics.get("kl_to_prior", 0.0))
-    return loss
+def _counted(figures: UpdateFigures, counters: dict[str, int]) -> dict[str, MetricValue]:
+    """Counts an update, and returns what its metrics say of the whole run."""
+    counters["ppo_updates"] += 1
+    counters["ppo_epochs"] += figures.epochs
+    return {
+        "epoch": counters["ppo_epochs"],
+        "updates": counters["ppo_updates"],
+        "steps": counters["env_steps"] + counters["replayed"],
+    }
 
 
 def _episode_returns(gathered: Gathered) -> NDArray[np.float64]:
     return np.zeros(0) if gathered.rollout is None else gathered.rollout.episode_returns
-
-
-def _resume(stage: _Stage, env: LaneEnv | None, checkpoint: Checkpoint) -> Practice:
-    return Practice.resume(
-        checkpoint,
-        env,
-        stage.settings,
-        stage.context.seeds,
-        stage.device,
-        lane_spec=stage.context.lane_spec,
-        social_stage=stage.social_stage,
-    )
-
-
-def _coefficients(stage: _Stage, course: PracticeCourse) -> Coefficients:
-    settings, index, count = stage.settings, course.done, stage.keeper.count
-    learning_rate = value_at(settings.learning_rate, index, count)
-    return Coefficients(
-        learning_rate=learning_rate * course.learning_rate_scale,
-        clip=value_at(settings.clip, index, count),
-        entropy_coef=value_at(settings.entropy_coef, index, count),
-        bc_weight=0.0 if stage.bc_weight is None else stage.bc_weight(index),
-        kl_weight=value_at(stage.leading.kl_weight, index, count),
-        critic_only=index < settings.critic_warmup,
-    )
-
-
-def _demonstrations(stage: _Stage, practice: Practice) -> DemonstrationTensors:
-    """Loads what the demonstrations' loss draws from: never what imitation is judged by."""
-    demonstrations = stage.context.demonstrations()
-    check_demonstrations(demonstrations, stage.context.lane_spec)
-    rows = np.arange(len(demonstrations.actions))
-    fraction = stage.context.settings.held_out_fraction()
-    if fraction is not None:
-        rows, _ = split_rows(demonstrations, fraction, stage.context.seeds.integer("split"))
-    return DemonstrationTensors.from_rows(
-        demonstrations, rows, needs_map=practice.network.needs_map, device=stage.device
-    )
-
-
-def _as_the_policy_sees(
-    demonstrations: DemonstrationTensors | None, practice: Practice
-) -> DemonstrationTensors | None:
-    features = practice.normalizer.features
-    if demonstrations is None or features is None:
-        return demonstrations
-    return demonstrations.whitened(features.whitening)
 
 
 def _rolled_back(
@@ -297,44 +248,9 @@ def _rolled_back(
     )
 
 
-def _metrics(
-    stage: _Stage,
-    env: LaneEnv | None,
-    gathered: Gathered,
-    figures: UpdateFigures,
-    coefficients: Coefficients,
-) -> dict[str, MetricValue]:
-    metrics = update_metrics(
-        figures,
-        gathered.learned,
-        learning_rate=coefficients.learning_rate,
-        data_mode=stage.settings.data_mode,
-        ticks=gathered.ticks,
-    )
-    if gathered.rollout is not None and env is not None:
-        metrics |= rollout_metrics(gathered.rollout, env.event_names)
-    if stage.play is not None and gathered.staleness is not None:
-        metrics |= stage.play.baselines
-        metrics["replay_kl"] = gathered.staleness.kl
-        metrics["replay_effective_sample_share"] = gathered.staleness.effective_sample_share
-    if stage.bc_weight is not None:
-        metrics["anneal_bc_weight"] = coefficients.bc_weight
-    if coefficients.bc_weight > 0.0 and not coefficients.critic_only:
-        metrics["loss_bc"] = float(figures.column("loss_bc").mean())
-    return metrics | dict(stage.telemetry)
-
-
-def _state(
-    practice: Practice, stage: _Stage, course: PracticeCourse, counters: Mapping[str, int]
-) -> Checkpoint:
-    """Returns the state between two updates."""
-    state = {"counters": dict(counters), "schedule": course.schedule(stage.start)}
-    return practice.checkpoint(stage.start, stage.context.seeds, **state)
-
-
 def _outcome(
     practice: Practice,
-    stage: _Stage,
+    stage: PracticeStage,
     course: PracticeCourse,
     counters: Mapping[str, int],
     seconds: float,
