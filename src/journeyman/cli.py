@@ -32,6 +32,10 @@ def run(argv: Sequence[str]) -> int:
         0 done; 1 the work failed; 2 the user's mistake, nothing was written; 128 + n ended by
         signal n.
     """
+    if any("tracking.uri=" in word for word in argv):
+        from journeyman.settings.tracking import without_passwords
+
+        argv = without_passwords(argv)
     if argv and argv[0] in SUBCOMMANDS:
         return _guarded(lambda: _subcommand(argv[0], argv[1:]))
     return _guarded(lambda: _main_job(argv))

@@ -1,6 +1,7 @@
 """The subcommands: what is done around the main job."""
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,7 +113,8 @@ def resume(argv: Sequence[str]) -> int:
     from journeyman.cli import launch
     from journeyman.preflight import preflight
 
-    return resume_sweep(folder, arguments.overrides, launch, preflight)
+    check = functools.partial(preflight, resumed=True)
+    return resume_sweep(folder, arguments.overrides, launch, check)
 
 
 def report(argv: Sequence[str]) -> int:
@@ -200,17 +202,39 @@ def sync(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--uri", help="tracking URI (default: as the runs chose)")
     arguments = parser.parse_intermixed_args(argv)
-    from journeyman.saved_config import saved_document
-    from journeyman.tracking.redelivery import deliver_spool
     from journeyman.tracking.spool import spools_below
 
-    runs = [run for folder in arguments.folders for run in spools_below(Path(folder).resolve())]
-    for run_dir in runs:
-        # Not validated: a later version may know other keys, and deliver all the same.
-        saved = saved_document(run_dir)
-        uri = arguments.uri or saved["tracking"].get("uri")
-        count = deliver_spool(run_dir, uri=uri, outputs=Path(saved["outputs"]))
-        print(f"{run_dir}: {count} operations delivered")
-    if not runs:
+    folders = [each for name in arguments.folders for each in spools_below(Path(name).resolve())]
+    if not folders:
         print("nothing to deliver")
-    return 0
+    failed: list[Path] = []
+    for folder in dict.fromkeys(folders):
+        below = [each for each in failed if folder in each.parents]
+        if below:
+            _say_left(folder, [f"{folder}: comes after {below[0]}, which is not delivered"], failed)
+            continue
+        try:
+            print(_delivered(folder, arguments.uri))
+        except UserError as error:
+            _say_left(folder, error.problems, failed)
+    if failed:
+        print(f"journeyman: {len(failed)} of {len(folders)} folders left", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _delivered(folder: Path, uri: str | None) -> str:
+    from journeyman.run_folder import held
+    from journeyman.tracking.redelivery import deliver_spool
+    from journeyman.tracking.spool import REFUSED_NAME
+
+    with held(folder):
+        count, refused = deliver_spool(folder, uri=uri)
+    said = f"{folder}: {count} operations delivered"
+    return said + (f", {refused} refused (see {REFUSED_NAME})" if refused else "")
+
+
+def _say_left(folder: Path, problems: Sequence[str], failed: list[Path]) -> None:
+    failed.append(folder)
+    for problem in problems:
+        named = problem if str(folder) in problem else f"{folder}: {problem}"
+        print(f"journeyman: {named}", file=sys.stderr)

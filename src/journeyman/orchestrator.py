@@ -253,7 +253,7 @@ class Orchestrator:
                 "plan: true draws the schedule and trains nothing, which is the command line's "
                 "doing; to run it leave plan out, to draw it call journeyman.reporting.plan"
             )
-        preflight([settings])
+        preflight([settings], resumed=resume)
         strategy = load_strategy(settings.strategy.kind)
         run_dir = self.run_dir or new_run_dir(settings.outputs_path)
         with disk_errors(run_dir), held(run_dir):

@@ -19,18 +19,29 @@ from journeyman.strategies.registry import TRAINING, require_torch
 _USES_DATASET = ("bc", "anneal", "replay")
 
 
-def preflight(jobs: Sequence[Settings]) -> None:
+def preflight(jobs: Sequence[Settings], *, resumed: bool = False) -> None:
     """Checks paths, devices, data and servers of all jobs; writes nothing.
+
+    Args:
+        jobs: what is to be run.
+        resumed: it was begun before: a tracking store that is away now is not waited for.
 
     Raises:
         UserError: with every problem found.
     """
+    from journeyman.tracking.address import StoreAway
+    from journeyman.tracking.tags import PARENT_RUN_VARIABLE
+
+    # A job of a sweep is begun too: the sweep's own run is in the store.
+    resumed = resumed or PARENT_RUN_VARIABLE in os.environ
     problems: list[str] = []
     for settings in jobs:
         for check in _CHECKS:
             try:
                 check(settings)
             except UserError as error:
+                if resumed and isinstance(error, StoreAway):
+                    continue
                 problems.extend(error.problems)
     if problems:
         raise UserError(list(dict.fromkeys(problems)))

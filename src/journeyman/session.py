@@ -149,7 +149,9 @@ class RunSession:
             self.tracker.artifact(self.run_dir / "environment.json")
             if (self.run_dir / OVERRIDES_FILE).is_file():
                 self.tracker.artifact(self.run_dir / OVERRIDES_FILE)
-        except BaseException:
+        except BaseException as error:
+            killed = not isinstance(error, Exception)
+            note_status(self.run_dir, (RunStatus.KILLED if killed else RunStatus.FAILED).value)
             self.signals.__exit__()
             raise
         return self

@@ -11,7 +11,7 @@ from journeyman.tracking.inputs import dataset_operation
 from journeyman.tracking.operations import RunReference, from_line, to_line
 from journeyman.tracking.protocol import DatasetInfo, RunStatus
 from journeyman.tracking.redelivery import deliver_spool
-from journeyman.tracking.spool import write_spool
+from journeyman.tracking.spool import Spool, SpoolHead, spooled_lines
 from support.commands import mlflow_client
 
 PLAY = DatasetInfo(
@@ -69,8 +69,9 @@ def test_data_named_in_an_outage_arrive_with_the_spool(tracker, client, run_info
     operation = dataset_operation(RunReference("job", tracker.run_id), PLAY)
     line = json.loads(json.dumps(to_line(operation)))
     assert to_line(from_line(line, {})) == to_line(operation)
-    write_spool(info.run_dir, tracker.tracking_uri, [operation])
-    assert deliver_spool(info.run_dir, uri=None, outputs=outputs) == 1
+    head = SpoolHead(tracking_uri=tracker.tracking_uri, experiment="tests", outputs=str(outputs))
+    Spool(info.run_dir, head).append(spooled_lines([operation]))
+    assert deliver_spool(info.run_dir, uri=None) == (1, 0)
     ((context, dataset, _),) = inputs_of(client, tracker.run_id)
     assert (context, dataset.name, dataset.digest) == ("training", "scripted", PLAY.digest[:32])
 

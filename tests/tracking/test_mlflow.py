@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from journeyman.errors import UserError
-from journeyman.tracking import mlflow as mlflow_module
 from journeyman.tracking.mlflow import MlflowTracker
+from journeyman.tracking.mlflow_store import MlflowStore
 from journeyman.tracking.protocol import RunStatus
 from journeyman.tracking.redelivery import deliver_spool
 
@@ -225,12 +225,12 @@ def test_an_outage_at_the_end_spools_and_the_spool_is_delivered(
     tracker.start(info)
     tracker.log("ppo", {"loss": 1.0}, 1)
     tracker.artifact(Path(__file__))  # all before it is delivered
-    working = mlflow_module.MlflowStore.log_points
+    working = MlflowStore.log_points
 
     def away(self, run, points):
         raise ConnectionError("the store is away")
 
-    monkeypatch.setattr(mlflow_module.MlflowStore, "log_points", away)
+    monkeypatch.setattr(MlflowStore, "log_points", away)
     began = time.perf_counter()
     tracker.log("ppo", {"loss": 2.0}, 2)
     with tracker.stage("00-ppo", {"updates": 1}) as stage:
@@ -243,17 +243,21 @@ def test_an_outage_at_the_end_spools_and_the_spool_is_delivered(
     assert "the store is away" in caplog.text
     assert history(client, tracker.run_id, "ppo/loss") == [(1, 1.0)]
 
-    monkeypatch.setattr(mlflow_module.MlflowStore, "log_points", working)
+    monkeypatch.setattr(MlflowStore, "log_points", working)
     # points, stage opened, its figures, stage ended, job ended
-    assert deliver_spool(info.run_dir, uri=None, outputs=outputs) == 5
+    assert deliver_spool(info.run_dir, uri=None) == (5, 0)
     assert not spool.exists()
     assert history(client, tracker.run_id, "ppo/loss") == [(1, 1.0), (2, 2.0)]
     assert client.get_run(tracker.run_id).info.status == "FINISHED"
     assert children(client, tracker)["00-ppo"].data.metrics == {"loss": 2.0}
-    assert deliver_spool(info.run_dir, uri=None, outputs=outputs) == 0
-    spool.write_text('{"tracking_uri": "sqlite:////else.db"}\n')
+    assert deliver_spool(info.run_dir, uri=None) == (0, 0)
+    spool.write_text(
+        '{"tracking_uri": "sqlite:////else.db", "experiment": "tests", "outputs": "/"}\n'
+    )
     with pytest.raises(UserError, match=r"is meant for sqlite:////else\.db"):
-        deliver_spool(info.run_dir, uri=None, outputs=outputs)
+        deliver_spool(info.run_dir, uri=f"sqlite:///{outputs}/mlflow.db")
+    with pytest.raises(UserError, match=r"is meant for sqlite:////else\.db"):
+        MlflowTracker(settings(), outputs=outputs).start(info)
 
 
 def test_a_resumed_run_goes_on_without_repeating_itself(
@@ -291,12 +295,16 @@ def test_errors_on_start_reach_the_caller(settings, run_info, tmp_path):
     tracker.finish(RunStatus.FAILED)  # nothing was opened: nothing to end
 
 
-def test_a_deleted_experiment_is_the_users_to_mend(settings, run_info, outputs, client, tracker):
+def test_a_deleted_experiment_is_the_users_to_mend(
+    settings, run_info, outputs, client, tracker, tmp_path
+):
     tracker.start(run_info())
     tracker.finish(RunStatus.FINISHED)
     client.delete_experiment(client.create_experiment("gone"))
     with pytest.raises(UserError, match=r"tracking\.experiment=gone was deleted"):
-        MlflowTracker(settings(), outputs=outputs).start(run_info(experiment="gone"))
+        MlflowTracker(settings(), outputs=outputs).start(
+            run_info(experiment="gone", run_dir=tmp_path / "other")
+        )
 
 
 def test_an_artifact_must_exist(tracker, run_info, tmp_path):

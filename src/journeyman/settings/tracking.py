@@ -1,10 +1,49 @@
 """Config group ``tracking``: where metrics go besides the run folder."""
 
+import os
+import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from journeyman.settings.base import Section
+
+SECRET_VARIABLE = "JOURNEYMAN_TRACKING_URI"
+"""Where this process and those it starts find the password of a tracking URI."""
+MASK = "***"
+
+_DATABASE_PASSWORD = re.compile(r"(\w+sql(?:\+\w+)?://[^/:@]*):[^@]*@")
+_PASSWORD = re.compile(r"(://[^/:@]*):[^/@]*@")
+_IN_QUERY = re.compile(r"([?&]password=)[^&'\"]*")
+
+
+def masked(text: str) -> str:
+    """Returns a text with ``***`` in the place of a URI's password.
+
+    >>> masked("postgresql://me:secret@host/runs")
+    'postgresql://me:***@host/runs'
+    """
+    text = _DATABASE_PASSWORD.sub(rf"\1:{MASK}@", text)
+    return _IN_QUERY.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1:{MASK}@", text))
+
+
+def without_passwords(words: Iterable[str]) -> list[str]:
+    """Returns a command line in which no tracking URI has a password: it is in the environment."""
+    shown = []
+    for word in words:
+        key, separator, value = word.partition("=")
+        if key.lstrip("+") == "tracking.uri":
+            word = f"{key}{separator}{_hidden(value)}"
+        shown.append(word)
+    return shown
+
+
+def _hidden(uri: str) -> str:
+    shown = masked(uri)
+    if shown != uri:
+        os.environ[SECRET_VARIABLE] = uri.strip("'\"")
+    return shown
 
 
 class NoTrackingSettings(Section):
@@ -27,6 +66,12 @@ class MlflowSettings(Section):
     """A buffer is delivered at least this often."""
     flush_metrics: int = Field(ge=1, le=1000)
     """A buffer is delivered when it holds this many values."""
+
+    @field_validator("uri")
+    @classmethod
+    def _keep_no_password(cls, uri: str | None) -> str | None:
+        """Moves a password to the environment: whatever is written of these settings has none."""
+        return None if uri is None else _hidden(uri)
 
 
 TrackingSettings = Annotated[NoTrackingSettings | MlflowSettings, Field(discriminator="kind")]

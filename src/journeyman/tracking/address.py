@@ -1,5 +1,6 @@
 """Which MLflow store a run uses, and whether it can be reached; without importing MLflow."""
 
+import http.client
 import os
 import re
 import sqlite3
@@ -11,7 +12,13 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from journeyman.errors import UserError
-from journeyman.settings.tracking import MlflowSettings, TrackingSettings
+from journeyman.settings.tracking import (
+    MASK,
+    SECRET_VARIABLE,
+    MlflowSettings,
+    TrackingSettings,
+    masked,
+)
 
 TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE_NAME = "mlflow.db"
@@ -19,6 +26,14 @@ HEALTH_SECONDS = 4.0
 
 _HTTP = ("http", "https")
 _SERVERS = ("postgresql", "mysql")
+_POSTGRES_DRIVER = "postgresql+psycopg"
+_LIBPQ = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE")
+"""Variables by which PostgreSQL's own library finds a password."""
+_LOGIN_REFUSED = re.compile(
+    r"authentication failed|no password supplied|does not exist|pg_hba|permission denied"
+    r"|Access denied|Unknown database",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +54,24 @@ class StoreAddress:
 
     @property
     def shown(self) -> str:
-        """The URI without a password."""
-        return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", self.uri)
+        """The URI without a password, and without the driver that is used anyway."""
+        return masked(self.uri).replace(f"{_POSTGRES_DRIVER}:", "postgresql:", 1)
+
+
+class StoreAway(UserError):
+    """A store does not answer now, and may do so later."""
 
 
 def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
     """Returns the store of ``uri``, else of ``MLFLOW_TRACKING_URI``, else the embedded one.
 
     Args:
-        uri: ``tracking.uri``.
+        uri: ``tracking.uri``; the place of a masked password is filled from the environment.
         outputs: absolute outputs folder; the embedded store is ``mlflow.db`` in it.
 
     Raises:
-        UserError: the scheme is not sqlite, http, https, postgresql or mysql, or the SQLite
-            URI names no file.
+        UserError: the scheme is not sqlite, http, https, postgresql or mysql, the SQLite
+            URI names no file, or a password is not to be had.
     """
     environment = os.environ.get(TRACKING_URI_VARIABLE) or None
     given = uri or environment
@@ -62,10 +81,12 @@ def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
     source = "tracking.uri" if uri else TRACKING_URI_VARIABLE
     scheme = given.partition(":")[0].split("+")[0].lower() if ":" in given else ""
     if scheme in _HTTP:
-        return StoreAddress(uri=given.rstrip("/"), source=source, database=None, artifacts=None)
+        whole = _with_password(given, source).rstrip("/")
+        return StoreAddress(uri=whole, source=source, database=None, artifacts=None)
     if scheme in _SERVERS:
         artifacts = outputs.resolve() / "artifacts"
-        return StoreAddress(uri=given, source=source, database=None, artifacts=artifacts)
+        whole = re.sub(r"^postgresql:", f"{_POSTGRES_DRIVER}:", _with_password(given, source))
+        return StoreAddress(uri=whole, source=source, database=None, artifacts=artifacts)
     if scheme == "sqlite":
         path = given.partition(":///")[2]
         if not path or path.startswith(":memory:") or "?" in path:
@@ -79,19 +100,42 @@ def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
             f"write sqlite:////absolute/path/{DATABASE_NAME}, or nothing for the embedded store"
         )
     raise UserError(
-        f"{source}={given} has the unknown scheme {scheme!r}; "
+        f"{source}={masked(given)} has the unknown scheme {scheme!r}; "
         "allowed: sqlite, http, https, postgresql, mysql"
     )
+
+
+def _with_password(uri: str, source: str) -> str:
+    """Returns a URI with the password that is nowhere written down."""
+    if f":{MASK}@" not in uri and f"password={MASK}" not in uri:
+        return uri
+    for name in (SECRET_VARIABLE, TRACKING_URI_VARIABLE):
+        known = os.environ.get(name, "")
+        if _same_store(masked(known), uri):
+            return known
+    if uri.startswith("postgresql") and any(name in os.environ for name in _LIBPQ):
+        return uri.replace(f":{MASK}@", "@", 1)
+    wanted = "PGPASSWORD, or " if uri.startswith("postgresql") else ""
+    raise UserError(
+        f"{source}={uri}: the password is kept nowhere; set {wanted}{TRACKING_URI_VARIABLE} to the "
+        "whole URI"
+    )
+
+
+def _same_store(one: str, other: str) -> bool:
+    plain = (
+        each.rstrip("/").replace(f"{_POSTGRES_DRIVER}:", "postgresql:", 1) for each in (one, other)
+    )
+    return len(set(plain)) == 1
 
 
 def check_reachable(settings: TrackingSettings, outputs: Path) -> None:
     """Checks within seconds that the store can be used, before anything heavy is imported.
 
-    A database server's own connection is checked when the run starts.
-
     Raises:
-        UserError: an HTTP server does not answer on ``/health``, the SQLite file's folder
-            cannot be written to, or the URI is of an unknown kind.
+        StoreAway: an HTTP server does not answer on ``/health``, or a database server at all.
+        UserError: a database server refuses the login, its driver is missing, the SQLite file's
+            folder cannot be written to, or the URI is of an unknown kind.
     """
     if not isinstance(settings, MlflowSettings):
         return
@@ -102,12 +146,15 @@ def check_store(address: StoreAddress) -> None:
     """Checks that a store can be used, as ``check_reachable`` does.
 
     Raises:
-        UserError: it cannot.
+        StoreAway: it does not answer.
+        UserError: it cannot be used.
     """
     if address.database is not None:
         check_database(address)
     elif urlsplit(address.uri).scheme.lower() in _HTTP:
         _check_server(address)
+    else:
+        _check_connection(address)
 
 
 def _sqlite(database: Path, source: str) -> StoreAddress:
@@ -164,9 +211,40 @@ def _check_server(address: StoreAddress) -> None:
         if error.code < 500:
             return
         reason = f"answered {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = f"gave no answer ({getattr(error, 'reason', error)})"
-    raise UserError(
+    raise StoreAway(
         f"the MLflow server {address.shown} (from {address.source}) {reason} on /health; "
         "start it, correct the address, or use tracking=none"
     )
+
+
+def _check_connection(address: StoreAddress) -> None:
+    """Opens and closes one connection to a database server."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    named = f"the MLflow database {address.shown} (from {address.source})"
+    options = {"connect_timeout": int(HEALTH_SECONDS)}
+    try:
+        engine = create_engine(address.uri, connect_args=options, poolclass=NullPool)
+    except (ImportError, NoSuchModuleError) as error:
+        install = 'pip install "journeyman[postgres]"'
+        if not address.uri.startswith("postgresql"):
+            install = "pip install pymysql, and write mysql+pymysql://"
+        raise UserError(f"{named} needs a driver that is not installed: {install}") from error
+    except ArgumentError as error:
+        raise UserError(f"{named}: no address of a database ({error})") from error
+    try:
+        engine.connect().close()
+    except SQLAlchemyError as error:
+        words = " ".join(str(getattr(error, "orig", error)).split())[:500]
+        if _LOGIN_REFUSED.search(words):
+            raise UserError(
+                f"{named} refuses the connection: {words}; correct the address, the password or "
+                "the server's settings, or use tracking=none"
+            ) from error
+        raise StoreAway(
+            f"{named} gave no answer: {words}; start it, correct the address, or use tracking=none"
+        ) from error

@@ -8,9 +8,9 @@ from typing import Any
 
 from journeyman.errors import UserError
 from journeyman.tracking.address import StoreAddress, check_database
+from journeyman.tracking.client import open_client, store_errors
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.jsonl import FILE_NAME
-from journeyman.tracking.mlflow import open_client, store_errors
 from journeyman.tracking.protocol import Tracker
 
 LARGEST_LOG_MIB = 256

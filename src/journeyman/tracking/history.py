@@ -10,8 +10,8 @@ from typing import Any
 
 from journeyman.errors import UserError
 from journeyman.tracking.address import StoreAddress, check_database
+from journeyman.tracking.client import open_client, store_errors
 from journeyman.tracking.configuration import CONFIGURATION_TAG
-from journeyman.tracking.mlflow import open_client, store_errors
 
 SCORE = "eval/return_mean"
 """The metric whose last value a job is judged by: mean return of its final policy."""

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from journeyman.checkpoint import write_json
 from journeyman.errors import UserError
 
 RUN_FILE_NAME = "tracking.json"
@@ -26,8 +27,7 @@ class RunIdentity:
 
     def write(self, run_dir: Path) -> None:
         """Writes it into a run folder."""
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / RUN_FILE_NAME).write_text(f"{json.dumps(asdict(self), indent=2)}\n")
+        write_json(run_dir / RUN_FILE_NAME, asdict(self))
 
     @classmethod
     def read(cls, run_dir: Path) -> Self | None:

@@ -1,16 +1,15 @@
-"""Runs, curves and stages in MLflow; the only file that imports it for logging.
+"""Runs, curves and stages of a job in MLflow.
 
 Everything names its run by id: several jobs of a sweep may share a process, so there is no
 active run, and an inherited ``MLFLOW_RUN_ID`` has no say.
 """
 
 import atexit
-import contextlib
 import logging
 import math
 import os
+import time
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,15 +17,15 @@ from typing import Any
 
 from journeyman.errors import UserError
 from journeyman.settings.tracking import MlflowSettings
-from journeyman.tracking import spool, sqlite
-from journeyman.tracking.address import StoreAddress, check_database, resolve_address
-from journeyman.tracking.delivery import MAX_METRICS_PER_CALL, THREAD_NAME, Delivery
+from journeyman.tracking import sqlite
+from journeyman.tracking.address import StoreAway, check_database, resolve_address
+from journeyman.tracking.client import store_errors
+from journeyman.tracking.delivery import Delivery
 from journeyman.tracking.identity import RunIdentity
-from journeyman.tracking.inputs import dataset_operation, log_dataset
-from journeyman.tracking.models import log_model
+from journeyman.tracking.inputs import dataset_operation
+from journeyman.tracking.mlflow_store import MlflowStore, open_patiently
 from journeyman.tracking.operations import (
     EndRun,
-    LogDataset,
     LogModel,
     OpenRun,
     Points,
@@ -34,29 +33,23 @@ from journeyman.tracking.operations import (
     SetTags,
     StoreArtifact,
     now_milliseconds,
+    to_line,
 )
 from journeyman.tracking.protocol import DatasetInfo, MetricValue, RunInfo, RunStatus, StageRun
-from journeyman.tracking.quiet import quieten
-from journeyman.tracking.resuming import StoredRun, keep_waiting, reopen, run_to_resume
+from journeyman.tracking.resuming import LeftBehind, left_behind
+from journeyman.tracking.spool import REFUSED_NAME, Spool, SpoolHead
 from journeyman.tracking.stage import queued_stage
-from journeyman.tracking.tags import job_tags, user_tags
+from journeyman.tracking.tags import PARENT_RUN_VARIABLE, job_tags, user_tags
 from journeyman.tracking.values import MetricCheck, cut_tags, storable_params
 
 FINISH_PATIENCE_SECONDS = 15.0
 KILLED_SECONDS = 1.5
 """How long a run that was asked to stop may go on delivering."""
-ARTIFACT_WAIT_SECONDS = 30.0
+ARTIFACT_SECONDS = 5.0
+"""How long a run waits in all for its artifacts to be stored while it works."""
+WAITING_SECONDS = 5.0
+"""How long a run that can begin without its store waits for it."""
 
-_MAX_PARAMS_PER_CALL = 100
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # An outage is met by the delivery thread's retries, which training need not wait for; the
-    # client's own (7 with up to 120 s each) would hold up the end of a run for minutes.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
 _logger = logging.getLogger(__name__)
 
 
@@ -83,15 +76,17 @@ class MlflowTracker:
     ) -> None:
         self._settings = settings
         self._address = resolve_address(settings.uri, outputs)
+        self._outputs = outputs
         self._patience = finish_patience_seconds
         self._check = MetricCheck()
         self._given = position
-        self._stored = StoredRun()
+        self._goes_on = False
+        self._artifact_seconds = ARTIFACT_SECONDS
         self._clock = 0
         self._delivery: Delivery | None = None
         self._job: RunReference | None = None
-        self._experiment_id = ""
-        self._run_dir = Path()
+        self._store: MlflowStore | None = None
+        self._spool: Spool | None = None
 
     @property
     def tracking_uri(self) -> str:
@@ -100,48 +95,46 @@ class MlflowTracker:
 
     @property
     def run_id(self) -> str:
-        """Id of the job's run; known after ``start``."""
+        """Id of the job's run; known after ``start``, unless the store is away."""
         return self._started_job.opened_id
 
     @property
     def experiment_id(self) -> str:
-        """Id of the experiment; known after ``start``."""
-        return self._experiment_id
+        """Id of the experiment; known after ``start``, unless the store is away."""
+        if self._store is None:
+            raise RuntimeError("the tracker was not started")
+        return self._store.experiment_id
 
     @property
     def position(self) -> dict[str, Any]:
-        """The time of the last point, and what waits for delivery: for a checkpoint, JSON-able."""
+        """The time of the last point, and what waits for delivery and is not in the spool.
+
+        For a checkpoint, JSON-able.
+        """
         time, self._clock = self._now(), self._clock + 1  # what is logged from now on is later
         waiting = [] if self._delivery is None else self._delivery.waiting()
-        return {"time": time, "undelivered": keep_waiting(self._run_dir, waiting)}
+        return {"time": time, "undelivered": [to_line(each) for each in waiting]}
 
     def start(self, run: RunInfo) -> None:
-        """Opens the store and the run, and waits until it is there.
+        """Opens the run and waits until it is there.
+
+        A job of a sweep and a run that is resumed need not wait for a store that is away: their
+        runs are opened as soon as it is back.
 
         Raises:
-            UserError: the store cannot be opened; nothing has been trained yet then.
+            UserError: the store cannot be used; nothing has been trained yet then.
         """
         if self._delivery is not None:
             raise RuntimeError("this tracker was started before")
-        self._run_dir = run.run_dir
         if self._address.database is not None:
             check_database(self._address)
             sqlite.tune(self._address.database)
         try:
-            with store_errors(self._address):
-                client, self._experiment_id = open_client(self._address, run.experiment)
-                store = MlflowStore(client, self._experiment_id)
-                self._job = self._reopen(client, store, run) or self._create(client, store, run)
+            self._begin(run)
         except BaseException:
             if self._address.database is not None:
                 sqlite.untune(self._address.database)
             raise
-        self._delivery = Delivery(
-            store,
-            name=f"the MLflow store {self._address.shown}",
-            flush_seconds=self._settings.flush_seconds,
-            flush_metrics=self._settings.flush_metrics,
-        )
         atexit.register(self.finish, RunStatus.KILLED)
 
     def log(self, group: str, metrics: Mapping[str, MetricValue], step: int) -> None:
@@ -150,7 +143,7 @@ class MlflowTracker:
         Raises:
             ValueError: a name is illegal or a value not finite; nothing is queued then.
         """
-        pairs = self._stored.missing(self._check(group, metrics, step), int(step))
+        pairs = self._check(group, metrics, step)
         if pairs:
             self._queue.put(Points(self._started_job, self._now(), int(step), pairs))
 
@@ -168,7 +161,9 @@ class MlflowTracker:
         self._queue.put(LogModel(self._started_job, path, name, step, cut_tags(tags)))
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Stores a file or folder with the job's run; returns when stored, or in an outage.
+        """Stores a file or folder with the job's run; returns when stored, or when it takes long.
+
+        A run waits some seconds for all its artifacts together, and in an outage not at all.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -177,13 +172,15 @@ class MlflowTracker:
             raise FileNotFoundError(f"artifact {path} does not exist")
         operation = StoreArtifact(self._started_job, str(path.resolve()), folder)
         self._queue.put(operation, urgent=True)
-        operation.settled.wait(ARTIFACT_WAIT_SECONDS)
+        began = time.monotonic()
+        operation.settled.wait(self._artifact_seconds)
+        self._artifact_seconds = max(0.0, self._artifact_seconds + began - time.monotonic())
 
     @contextmanager
     def stage(self, name: str, settings: Mapping[str, object]) -> Iterator[StageRun]:
         """Opens a light run under the job's; it ends FAILED or KILLED if an exception passes."""
-        known = self._stored.stages.get(name)
-        with queued_stage(self._queue, self.run_id, name, settings, known) as stage:
+        queue, job = self._queue, self._started_job
+        with queued_stage(queue, job, name, settings, resumed=self._goes_on) as stage:
             yield stage
 
     def finish(self, status: RunStatus) -> None:
@@ -201,17 +198,27 @@ class MlflowTracker:
             limit = KILLED_SECONDS if status is RunStatus.KILLED else math.inf
             delivery.close(patience_seconds=self._patience, at_most_seconds=limit)
         finally:
-            rest = delivery.abandon()
-            if rest:
-                path = spool.write_spool(self._run_dir, self._address.shown, rest)
-                _logger.warning(
-                    "%d operations were not delivered to the MLflow store %s; they are kept in %s",
-                    len(rest),
-                    self._address.shown,
-                    path,
-                )
+            self._say_what_is_left(delivery.leave())
             if self._address.database is not None:
                 sqlite.untune(self._address.database)
+
+    def _say_what_is_left(self, left: int) -> None:
+        spool = self._spool
+        if spool is not None and left:
+            _logger.warning(
+                "%d operations were not delivered to the MLflow store %s; they are kept in %s, "
+                "from where journeyman sync delivers them",
+                left,
+                self._address.shown,
+                spool.path,
+            )
+        if spool is not None and spool.refused:
+            _logger.warning(
+                "the MLflow store %s refused %d operations; they are listed in %s",
+                self._address.shown,
+                spool.refused,
+                spool.path.with_name(REFUSED_NAME),
+            )
 
     @property
     def _started_job(self) -> RunReference:
@@ -230,140 +237,85 @@ class MlflowTracker:
         self._clock = max(self._clock, now_milliseconds())
         return self._clock
 
-    def _create(self, client: Any, store: "MlflowStore", run: RunInfo) -> RunReference:
-        params, left_out = storable_params(run.params)
-        tags = {**user_tags(), **job_tags(run), **left_out}
-        name = self._settings.run_name or run.name
-        job = RunReference(uuid.uuid4().hex)
-        store.open_run(OpenRun(job, name, tags, params, now_milliseconds()))
-        identity = RunIdentity(self._address.shown, self._experiment_id, job.opened_id)
-        identity.write(run.run_dir)
-        return job
-
-    def _reopen(self, client: Any, store: "MlflowStore", run: RunInfo) -> RunReference | None:
-        here = RunIdentity(self._address.shown, self._experiment_id, "")
-        identity = run_to_resume(client, run, here, search=self._given is not None)
-        if identity is None:
-            return None
-        self._experiment_id = identity.experiment_id
-        job, self._stored = reopen(client, store, run, identity, self._given or {})
-        self._clock = self._stored.latest + 1
-        return job
-
-
-class MlflowStore:
-    """Carries operations out with MLflow's client."""
-
-    def __init__(self, client: Any, experiment_id: str) -> None:
-        self._client = client
-        self._experiment_id = experiment_id
-
-    def log_points(self, run: RunReference, points: list[Points]) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [
-            Metric(key, value, each.timestamp, each.step)
-            for each in points
-            for key, value in each.metrics
-        ]
-        for first in range(0, len(metrics), MAX_METRICS_PER_CALL):
-            chunk = metrics[first : first + MAX_METRICS_PER_CALL]
-            self._client.log_batch(run.opened_id, metrics=chunk)
-
-    def open_run(self, operation: OpenRun) -> None:
-        from mlflow.entities import Param
-
-        if operation.run.run_id is None:
-            created = self._client.create_run(
-                self._experiment_id,
-                start_time=operation.timestamp,
-                tags=operation.tags,
-                run_name=operation.name,
-            )
-            operation.run.run_id = created.info.run_id
-        else:
-            self._client.update_run(operation.run.run_id, status="RUNNING")
-        params = [Param(key, value) for key, value in operation.params.items()]
-        for first in range(0, len(params), _MAX_PARAMS_PER_CALL):
-            chunk = params[first : first + _MAX_PARAMS_PER_CALL]
-            self._client.log_batch(operation.run.opened_id, params=chunk)
-
-    def set_tags(self, operation: SetTags) -> None:
-        from mlflow.entities import RunTag
-
-        tags = [RunTag(key, value) for key, value in operation.tags.items()]
-        self._client.log_batch(operation.run.opened_id, tags=tags)
-
-    def log_dataset(self, operation: LogDataset) -> None:
-        log_dataset(self._client, operation)
-
-    def log_model(self, operation: LogModel) -> None:
-        log_model(self._client, self._experiment_id, operation)
-
-    def store_artifact(self, operation: StoreArtifact) -> None:
-        if not Path(operation.path).exists():
-            _logger.warning("artifact %s was removed before it was stored", operation.path)
-            return
-        self._client.log_artifact(operation.run.opened_id, operation.path, operation.folder or None)
-
-    def end_run(self, operation: EndRun) -> None:
-        self._client.set_terminated(operation.run.opened_id, operation.status, operation.timestamp)
-
-
-def open_client(address: StoreAddress, experiment: str | None) -> tuple[Any, str]:
-    """Returns a client, and the id of the experiment, created if it is new."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    locked = (
-        sqlite.first_opening(address.database)
-        if address.database is not None
-        else contextlib.nullcontext()
-    )
-    with locked, warnings.catch_warnings():
-        # MLflow's own mapping uses a loader that SQLAlchemy 2.1 deprecates.
-        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
-        from mlflow.tracking import MlflowClient
-
-        quieten(THREAD_NAME)
-        client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
-        return client, "" if experiment is None else _experiment(client, address, experiment)
-
-
-def _experiment(client: Any, address: StoreAddress, name: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        location = address.artifacts.as_uri() if address.artifacts is not None else None
-        try:
-            return str(client.create_experiment(name, artifact_location=location))
-        except MlflowException:
-            # On a server another process may have created it in between.
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    if found.lifecycle_stage != "active":
-        raise UserError(
-            f"tracking.experiment={name} was deleted in {address.shown}; "
-            "restore it there or choose another name"
+    def _begin(self, run: RunInfo) -> None:
+        identity = RunIdentity.read(run.run_dir)
+        if identity is not None and identity.tracking_uri != self._address.shown:
+            identity = None
+        self._goes_on = self._given is not None or identity is not None
+        position = self._given or {}
+        left = left_behind(run.run_dir, self._address.shown, position if self._goes_on else {})
+        opening = self._opening(run, identity, left)
+        self._job = opening.run
+        self._store = MlflowStore(self._address, run.experiment, identity)
+        self._spool = Spool(
+            run.run_dir,
+            SpoolHead(
+                tracking_uri=self._address.shown,
+                experiment=run.experiment,
+                outputs=str(self._outputs),
+            ),
+            outstanding=len(left.spooled),
         )
-    return str(found.experiment_id)
+        may_wait = self._goes_on or PARENT_RUN_VARIABLE in os.environ
+        if not may_wait:
+            with store_errors(self._address):
+                open_patiently(self._store, opening)
+        else:
+            self._connect(self._store)
+        self._delivery = Delivery(
+            self._store,
+            name=f"the MLflow store {self._address.shown}",
+            flush_seconds=self._settings.flush_seconds,
+            flush_metrics=self._settings.flush_metrics,
+            spool=self._spool,
+            waiting=left.spooled,
+        )
+        if may_wait:
+            self._open_later(self._delivery, left, opening)
 
+    def _opening(self, run: RunInfo, identity: RunIdentity | None, left: LeftBehind) -> OpenRun:
+        """Returns what opens the job's run: a new one, or the one it goes on in."""
+        since = self._given.get("time", -1) if self._given else -1
+        self._clock = max(self._now(), since + 1, left.latest + 1)
+        params, left_out = storable_params(run.params)
+        if left.job is not None:
+            job = left.job
+        elif identity is not None:
+            job = RunReference(identity.run_id, identity.run_id, tried=True)
+        else:
+            job = RunReference(uuid.uuid4().hex)
+        return OpenRun(
+            job,
+            self._settings.run_name or run.name,
+            {**user_tags(), **job_tags(run), **left_out},
+            params,
+            self._clock,
+            folder=str(run.run_dir),
+            since=since if self._goes_on else None,
+        )
 
-@contextmanager
-def store_errors(address: StoreAddress) -> Iterator[None]:
-    """Turns what a store raises on opening into the user's error."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
+    def _connect(self, store: MlflowStore) -> None:
+        """Connects a store that is there; one that is away is connected when it is back."""
+        try:
+            with store_errors(self._address):
+                store.connect()
+        except StoreAway as error:
+            _logger.warning("%s; the run begins without it", error)
 
-        if isinstance(error, MlflowException | SQLAlchemyError | OSError | ImportError):
-            reason = " ".join(str(error).split())[:1000]
+    def _open_later(self, delivery: Delivery, left: LeftBehind, opening: OpenRun) -> None:
+        """Queues the opening behind what is left of earlier processes; waits for it for a while.
+
+        Raises:
+            UserError: the store will never have this run.
+        """
+        for operation in left.queued:
+            delivery.put(operation)
+        delivery.put(opening, urgent=True)
+        opening.settled.wait(WAITING_SECONDS)
+        if opening.run.refused is not None:
+            self._delivery = None
+            delivery.leave()
             raise UserError(
-                f"the MLflow store {address.shown} (from {address.source}) cannot be used: {reason}"
-            ) from error
-        raise
+                f"the MLflow store {self._address.shown} (from {self._address.source}) cannot be "
+                f"used: {opening.run.refused}"
+            )

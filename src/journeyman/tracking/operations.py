@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,15 +12,27 @@ class RunReference:
     """A run that the store may not know yet.
 
     Attributes:
-        label: unique within one tracker (``job``, ``stage-0``).
+        label: unique among all runs; the store keeps it as a tag, by which a run is found that
+            was created though the answer was lost.
         run_id: the store's id; None until the run is opened there.
+        tried: its creation may have been asked for before.
+        doubted: its creation was asked for more than once.
+        refused: why the store will never have it; None as a rule.
+        found: key -> step -> number of points that the store has of an earlier process, set
+            by the store on opening.
+        later: ``found`` in use: points that are logged again are ticked off here, not sent.
     """
 
-    __slots__ = ("label", "run_id")
+    __slots__ = ("doubted", "found", "label", "later", "refused", "run_id", "tried")
 
-    def __init__(self, label: str, run_id: str | None = None) -> None:
+    def __init__(self, label: str, run_id: str | None = None, *, tried: bool = False) -> None:
         self.label = label
         self.run_id = run_id
+        self.tried = tried
+        self.doubted = False
+        self.refused: str | None = None
+        self.found: dict[str, Counter[int]] | None = None
+        self.later: dict[str, Counter[int]] = {}
 
     @property
     def opened_id(self) -> str:
@@ -38,16 +51,46 @@ class Points:
     step: int
     metrics: list[tuple[str, float]]
 
+    def missing(self) -> "Points":
+        """Ticks off what the store has of an earlier process, and returns the rest."""
+        if not self.run.later:
+            return self
+        rest = [pair for pair in self.metrics if not self._ticked_off(pair[0])]
+        return Points(self.run, self.timestamp, self.step, rest)
+
+    def _ticked_off(self, key: str) -> bool:
+        steps = self.run.later.get(key)
+        if not steps or not steps[self.step]:
+            return False
+        steps[self.step] -= 1
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """Opens a nested run and fills in its reference."""
+    """Opens a run and fills in its reference; ``settled`` is set once it is, or an attempt failed.
+
+    Attributes:
+        run: of a job, a stage, or a sweep.
+        name: what a reader of the run list sees.
+        tags: of the run, if it is new.
+        params: those of them that the store lacks are added.
+        timestamp: when the process began with it, Unix milliseconds.
+        parent: the job of a stage.
+        folder: run folder that is told the run's id; empty for a stage.
+        since: time of the checkpoint from which an earlier process's run is gone on with: what
+            the store has from between it and ``timestamp`` is computed again. None: a new run.
+    """
 
     run: RunReference
     name: str
     tags: dict[str, str]
     params: dict[str, str]
     timestamp: int
+    parent: RunReference | None = None
+    folder: str = ""
+    since: int | None = None
+    settled: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +103,7 @@ class SetTags:
 
 @dataclass(frozen=True, slots=True)
 class StoreArtifact:
-    """Stores a file; ``settled`` is set once it is stored or the first attempt failed."""
+    """Stores a file; ``settled`` is set once it is stored or an attempt failed."""
 
     run: RunReference
     path: str
@@ -93,6 +136,22 @@ class LogModel:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseChildren:
+    """Ends, as KILLED, the runs below a sweep's that were left open at a time."""
+
+    run: RunReference
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellJobs:
+    """Sets tags on the jobs of a sweep, by the name of the job's folder."""
+
+    run: RunReference
+    tags: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class EndRun:
     """Ends a run with a status at a time."""
 
@@ -101,15 +160,41 @@ class EndRun:
     timestamp: int
 
 
-Operation = Points | OpenRun | SetTags | LogDataset | LogModel | StoreArtifact | EndRun
+Operation = (
+    Points
+    | OpenRun
+    | SetTags
+    | LogDataset
+    | LogModel
+    | StoreArtifact
+    | CloseChildren
+    | TellJobs
+    | EndRun
+)
 _KINDS: dict[str, type[Operation]] = {
     kind.__name__: kind
-    for kind in (Points, OpenRun, SetTags, LogDataset, LogModel, StoreArtifact, EndRun)
+    for kind in (
+        Points,
+        OpenRun,
+        SetTags,
+        LogDataset,
+        LogModel,
+        StoreArtifact,
+        CloseChildren,
+        TellJobs,
+        EndRun,
+    )
 }
+ARTIFACTS = (StoreArtifact, LogModel)
+"""Operations with a store's files, which may be elsewhere than its metrics and fail alone."""
 
 
 class Store(Protocol):
     """What carries operations out; every method raises when the store did not take them."""
+
+    def refuses(self, error: Exception) -> bool:
+        """Says whether what one of the methods raised will be raised every time."""
+        ...
 
     def log_points(self, run: RunReference, points: list[Points]) -> None:
         """Stores metrics of one run, in order."""
@@ -135,6 +220,14 @@ class Store(Protocol):
         """Stores a file."""
         ...
 
+    def close_children(self, operation: CloseChildren) -> None:
+        """Ends what was left open."""
+        ...
+
+    def tell_jobs(self, operation: TellJobs) -> None:
+        """Sets jobs' tags."""
+        ...
+
     def end_run(self, operation: EndRun) -> None:
         """Ends a run."""
         ...
@@ -155,8 +248,26 @@ def perform(store: Store, operations: list[Operation]) -> None:
         store.log_model(first)
     elif isinstance(first, StoreArtifact):
         store.store_artifact(first)
+    elif isinstance(first, CloseChildren):
+        store.close_children(first)
+    elif isinstance(first, TellJobs):
+        store.tell_jobs(first)
     else:
         store.end_run(first)
+
+
+def describe(operation: Operation) -> str:
+    """Returns an operation in a reader's words."""
+    if isinstance(operation, Points):
+        names = ", ".join(key for key, _ in operation.metrics)
+        return f"step {operation.step} of {names}"[:200]
+    if isinstance(operation, StoreArtifact | LogModel):
+        return f"artifact {operation.path}"
+    if isinstance(operation, OpenRun):
+        return f"run {operation.name!r}"
+    if isinstance(operation, SetTags):
+        return f"tags {', '.join(operation.tags)}"[:200]
+    return f"{type(operation).__name__} of run {operation.run.run_id}"
 
 
 def to_line(operation: Operation) -> dict[str, Any]:
@@ -167,8 +278,10 @@ def to_line(operation: Operation) -> dict[str, Any]:
         "run_id": operation.run.run_id,
     }
     for name in operation.__dataclass_fields__:
-        if name not in ("run", "settled"):
+        if name not in ("run", "parent", "settled"):
             line[name] = getattr(operation, name)
+    if isinstance(operation, OpenRun) and operation.parent is not None:
+        line["parent"] = [operation.parent.label, operation.parent.run_id]
     return line
 
 
@@ -176,11 +289,19 @@ def from_line(line: Mapping[str, Any], runs: dict[str, RunReference]) -> Operati
     """Returns the operation of a JSON object; ``runs`` holds the references met so far."""
     values = dict(line)
     kind = _KINDS[values.pop("operation")]
-    label, run_id = values.pop("run"), values.pop("run_id")
-    run = runs.setdefault(label, RunReference(label, run_id))
+    run = _met(values.pop("run"), values.pop("run_id"), runs)
     if kind is Points:
         values["metrics"] = [(key, value) for key, value in values["metrics"]]
+    if "parent" in values:
+        label, run_id = values["parent"]
+        values["parent"] = _met(label, run_id, runs)
     return kind(run=run, **values)
+
+
+def _met(label: str, run_id: str | None, runs: dict[str, RunReference]) -> RunReference:
+    run = runs.setdefault(label, RunReference(label, run_id, tried=True))
+    run.run_id = run.run_id or run_id
+    return run
 
 
 def now_milliseconds() -> int:

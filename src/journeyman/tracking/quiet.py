@@ -4,23 +4,23 @@ import logging
 
 
 class _Chatter(logging.Filter):
-    """Passes neither progress reports, nor what a thread reports in its own words."""
+    """Passes neither progress reports, nor what becomes of each request to MLflow's API.
 
-    def __init__(self, thread_name: str) -> None:
-        super().__init__()
-        self._thread_name = thread_name
+    An outage is reported by whoever meets it, once and in short. Requests of others in the same
+    process are left alone.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING and record.threadName != self._thread_name
+        if record.levelno < logging.WARNING:
+            return False
+        return (
+            record.name != "urllib3.connectionpool" or "/api/2.0/mlflow" not in record.getMessage()
+        )
 
 
-def quieten(thread_name: str) -> None:
-    """Filters the two loggers that are loud: table creation, and retries over HTTP.
-
-    Args:
-        thread_name: a thread whose errors are reported by its owner, once and in short.
-    """
+def quieten() -> None:
+    """Filters the loggers that are loud: table creation, and requests that fail."""
     for name in ("mlflow.store.db.utils", "urllib3.connectionpool"):
         logger = logging.getLogger(name)
         if not any(isinstance(each, _Chatter) for each in logger.filters):
-            logger.addFilter(_Chatter(thread_name))
+            logger.addFilter(_Chatter())

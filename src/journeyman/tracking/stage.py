@@ -14,7 +14,6 @@ from journeyman.tracking.operations import (
     now_milliseconds,
 )
 from journeyman.tracking.protocol import RunStatus
-from journeyman.tracking.resuming import StoredStage
 from journeyman.tracking.tags import user_tags
 from journeyman.tracking.values import MetricCheck, cut_tags, storable_params
 
@@ -22,12 +21,9 @@ from journeyman.tracking.values import MetricCheck, cut_tags, storable_params
 class QueuedStage:
     """A stage's run; it need not exist in the store yet."""
 
-    def __init__(
-        self, queue: Delivery, run: RunReference, known: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, queue: Delivery, run: RunReference) -> None:
         self._queue = queue
         self._run = run
-        self._known = known
         self._check = MetricCheck()
 
     def figures(self, metrics: Mapping[str, float]) -> None:
@@ -36,8 +32,7 @@ class QueuedStage:
         Raises:
             ValueError: a name is illegal or a value not finite.
         """
-        pairs = [pair for pair in self._check("", metrics, 0) if pair[0] not in self._known]
-        self._queue.put(Points(self._run, now_milliseconds(), 0, pairs))
+        self._queue.put(Points(self._run, now_milliseconds(), 0, self._check("", metrics, 0)))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""
@@ -46,26 +41,23 @@ class QueuedStage:
 
 @contextmanager
 def queued_stage(
-    queue: Delivery,
-    parent_id: str,
-    name: str,
-    settings: Mapping[str, object],
-    known: StoredStage | None = None,
+    queue: Delivery, job: RunReference, name: str, settings: Mapping[str, object], *, resumed: bool
 ) -> Iterator[QueuedStage]:
     """Yields a stage run under a job's run; it ends with the truth about how it was left.
 
     Args:
         queue: what carries it to the store.
-        parent_id: id of the job's run.
+        job: the job's run.
         name: of the stage.
         settings: of the stage.
-        known: the run of this stage that the store has, to go on in; None: a new one.
+        resumed: go on in the job's run of this stage, if the store has one.
     """
-    run = RunReference(uuid.uuid4().hex, None if known is None else known.run_id)
+    run = RunReference(uuid.uuid4().hex)
     params, left_out = storable_params(settings)
-    tags = {"mlflow.parentRunId": parent_id, "kind": "stage", **user_tags(), **left_out}
-    queue.put(OpenRun(run, name, tags, params, now_milliseconds()))
-    stage = QueuedStage(queue, run, frozenset() if known is None else known.figures)
+    tags = {"kind": "stage", **user_tags(), **left_out}
+    since = -1 if resumed else None
+    queue.put(OpenRun(run, name, tags, params, now_milliseconds(), parent=job, since=since))
+    stage = QueuedStage(queue, run)
     status = RunStatus.FINISHED
     try:
         yield stage

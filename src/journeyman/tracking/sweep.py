@@ -2,45 +2,63 @@
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from journeyman.settings.tracking import MlflowSettings
 from journeyman.tracking import sqlite
-from journeyman.tracking.address import StoreAddress, check_database, resolve_address
+from journeyman.tracking.address import (
+    StoreAddress,
+    StoreAway,
+    check_database,
+    check_store,
+    resolve_address,
+)
+from journeyman.tracking.client import store_errors
+from journeyman.tracking.delivery import Delivery
 from journeyman.tracking.identity import RunIdentity
-from journeyman.tracking.mlflow import MlflowStore, open_client, store_errors
+from journeyman.tracking.mlflow_store import MlflowStore, open_patiently
 from journeyman.tracking.operations import (
+    CloseChildren,
     EndRun,
     OpenRun,
+    Operation,
     Points,
     RunReference,
-    SetTags,
     StoreArtifact,
+    TellJobs,
     now_milliseconds,
 )
 from journeyman.tracking.protocol import RunStatus
+from journeyman.tracking.spool import FILE_NAME, Spool, SpoolHead
 from journeyman.tracking.tags import user_tags
 from journeyman.tracking.values import cut_tags
 
+FINISH_PATIENCE_SECONDS = 15.0
+
 _logger = logging.getLogger(__name__)
-_MOST_CHILDREN = 50_000
 _ENDS = {"done": RunStatus.FINISHED, "failed": RunStatus.FAILED, "stopped": RunStatus.KILLED}
 
 
 class SweepRun:
     """A sweep's run; jobs of other processes put themselves under it by its id.
 
-    What the store does not take after the sweep is warned of, not raised: the jobs' own figures
-    are safe, and ``journeyman report`` makes the rest again.
+    What the store does not take after the sweep is kept in the sweep's folder, from where
+    ``journeyman sync`` delivers it.
+
+    Args:
+        address: which store.
+        store: on it.
+        run: of the sweep.
+        spool: of the sweep's folder.
     """
 
     def __init__(
-        self, address: StoreAddress, client: Any, store: MlflowStore, run: RunReference
+        self, address: StoreAddress, store: MlflowStore, run: RunReference, spool: Spool
     ) -> None:
-        self._address, self._client, self._store, self._run = address, client, store, run
+        self._address, self._store, self._run, self._spool = address, store, run, spool
+        self._end: list[Operation] = []
 
     @classmethod
     def open(
@@ -54,7 +72,8 @@ class SweepRun:
     ) -> Self:
         """Opens the run, or again the one that the folder was tracked in before.
 
-        The store is there afterwards, so that jobs starting together need not create it.
+        The store is there afterwards, so that jobs starting together need not create it. One
+        that is away does not hinder a sweep that is gone on with.
 
         Args:
             settings: store and experiment.
@@ -70,27 +89,42 @@ class SweepRun:
         if address.database is not None:
             check_database(address)
             sqlite.tune(address.database)
-        about = cut_tags(
-            {
-                "mlflow.source.name": "journeyman",
-                "mlflow.source.type": "LOCAL",
-                "kind": "sweep",
-                **user_tags(),
-                **tags,
-            }
+        known = RunIdentity.read(sweep_dir)
+        if known is not None and known.tracking_uri != address.shown:
+            known = None
+        store = MlflowStore(address, settings.experiment, known)
+        run_id = None if known is None else known.run_id
+        run = RunReference(uuid.uuid4().hex, run_id)
+        opening = OpenRun(
+            run,
+            name[:250],
+            cut_tags(
+                {
+                    "mlflow.source.name": "journeyman",
+                    "mlflow.source.type": "LOCAL",
+                    "kind": "sweep",
+                    **user_tags(),
+                    **tags,
+                }
+            ),
+            {},
+            now_milliseconds(),
+            folder=str(sweep_dir),
         )
-        with store_errors(address):
-            client, experiment_id = open_client(address, settings.experiment)
-            store = MlflowStore(client, experiment_id)
-            known = RunIdentity.read(sweep_dir)
-            if known is not None and known.tracking_uri == address.shown:
-                run = RunReference(known.run_id, known.run_id)
-                client.update_run(run.opened_id, status="RUNNING")
-            else:
-                run = RunReference(uuid.uuid4().hex)
-                store.open_run(OpenRun(run, name[:250], about, {}, now_milliseconds()))
-                RunIdentity(address.shown, experiment_id, run.opened_id).write(sweep_dir)
-        return cls(address, client, store, run)
+        # What an earlier end of this sweep left is superseded by the one that is to come.
+        (sweep_dir / FILE_NAME).unlink(missing_ok=True)
+        try:
+            with store_errors(address):
+                check_store(address)
+                open_patiently(store, opening)
+        except StoreAway as error:
+            if known is None:
+                raise
+            _logger.warning("%s; the sweep goes on without it", error)
+        head = SpoolHead(
+            tracking_uri=address.shown, experiment=settings.experiment, outputs=str(outputs)
+        )
+        return cls(address, store, run, Spool(sweep_dir, head))
 
     @property
     def run_id(self) -> str:
@@ -99,11 +133,7 @@ class SweepRun:
 
     def close_children(self) -> None:
         """Ends every run below this one that a killed process left open, as KILLED."""
-        with self._forgiven("runs that were left open could not be closed"):
-            for run in [*self._open_below(self.run_id)]:
-                for stage in self._open_below(run.info.run_id):
-                    self._client.set_terminated(stage.info.run_id, RunStatus.KILLED.value)
-                self._client.set_terminated(run.info.run_id, RunStatus.KILLED.value)
+        self._end.append(CloseChildren(self._run, now_milliseconds()))
 
     def tell_jobs(self, tags: Mapping[str, Mapping[str, str]]) -> None:
         """Sets on each job's run how the sweep counts it.
@@ -111,59 +141,40 @@ class SweepRun:
         Args:
             tags: by the job's folder; of a job begun anew the last run gets them.
         """
-        with self._forgiven("jobs could not be told how they are counted"):
-            below = self._below(self.run_id, "attributes.status != 'RUNNING'")
-            latest = {run.data.tags.get("sweep.job"): run for run in below}
-            for folder in tags.keys() & latest.keys():
-                run_id = latest[folder].info.run_id
-                told = SetTags(RunReference(run_id, run_id), cut_tags(tags[folder]))
-                self._store.set_tags(told)
+        self._end.append(TellJobs(self._run, {name: dict(each) for name, each in tags.items()}))
 
     def artifact(self, path: Path) -> None:
         """Stores a file with the run."""
-        with self._forgiven(f"{path.name} could not be stored"):
-            self._store.store_artifact(StoreArtifact(self._run, str(path), ""))
-
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Sets tags of the run."""
-        with self._forgiven("tags could not be set"):
-            self._store.set_tags(SetTags(self._run, cut_tags(tags)))
+        self._end.append(StoreArtifact(self._run, str(path), ""))
 
     def finish(self, status: str, figures: Mapping[str, float]) -> None:
-        """Sets the run's figures and ends it.
+        """Sets the run's figures, ends it, and delivers all that was asked for since ``open``.
 
         Args:
             status: ``done``, ``failed`` or ``stopped``.
             figures: one value each.
         """
         now = now_milliseconds()
-        with self._forgiven("it could not be closed"):
-            self._store.log_points(self._run, [Points(self._run, now, 0, [*figures.items()])])
-            self._store.end_run(EndRun(self._run, _ENDS[status].value, now))
-        if self._address.database is not None:
-            sqlite.untune(self._address.database)
-
-    def _open_below(self, run_id: str) -> list[Any]:
-        return self._below(run_id, "attributes.status = 'RUNNING'")
-
-    def _below(self, run_id: str, condition: str) -> list[Any]:
-        """Returns the runs right below one, the oldest first."""
-        return list(
-            self._client.search_runs(
-                [self._client.get_run(run_id).info.experiment_id],
-                f"tags.`mlflow.parentRunId` = '{run_id}' and {condition}",
-                max_results=_MOST_CHILDREN,
-                order_by=["attributes.start_time ASC"],
-            )
+        self._end.append(Points(self._run, now, 0, [*figures.items()]))
+        self._end.append(EndRun(self._run, _ENDS[status].value, now))
+        delivery = Delivery(
+            self._store,
+            name=f"the MLflow store {self._address.shown}",
+            flush_seconds=0.0,
+            flush_metrics=1,
+            spool=self._spool,
         )
-
-    @contextmanager
-    def _forgiven(self, what: str) -> Iterator[None]:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
+        for operation in self._end:
+            delivery.put(operation)
         try:
-            yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = " ".join(str(error).split())[:500]
-            _logger.warning("the sweep's run in %s: %s (%s)", self._address.shown, what, reason)
+            delivery.close(patience_seconds=FINISH_PATIENCE_SECONDS)
+        finally:
+            if delivery.leave():
+                _logger.warning(
+                    "the sweep's run was not closed in the MLflow store %s; journeyman sync does "
+                    "it from %s",
+                    self._address.shown,
+                    self._spool.path,
+                )
+            if self._address.database is not None:
+                sqlite.untune(self._address.database)
