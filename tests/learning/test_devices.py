@@ -1,3 +1,8 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -23,3 +28,20 @@ def test_an_absent_device_is_the_users_to_mend(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=name):
         resolve_device(name)
+
+
+def test_learning_on_a_gpu_can_be_tried_where_little_is_installed():
+    """Imports what ``test_cuda`` does, with the larger libraries out of reach."""
+    tree = ast.parse(Path(__file__).with_name("test_cuda.py").read_text())
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    absent = ("hydra", "omegaconf", "mlflow", "numba", "gymnasium", "pettingzoo", "scipy", "rich")
+    code = [
+        "import sys",
+        f"sys.modules |= dict.fromkeys({absent})",
+        f"sys.path[:0] = {[*sys.path]!r}",
+        *map(ast.unparse, imports),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(code)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
