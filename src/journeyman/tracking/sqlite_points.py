@@ -110,4 +110,4 @@ def _is_known(connection: sqlite3.Connection) -> bool:
 
 def _is_active(connection: sqlite3.Connection, run_id: str) -> bool:
     found = connection.execute("SELECT lifecycle_stage FROM runs WHERE run_uuid = ?", (run_id,))
-    return found.fetchone() == ("active",)
+    return bool(found.fetchone() == ("active",))
