@@ -3,10 +3,12 @@
 import gymnasium
 import numpy as np
 import pytest
+from PIL import Image
 
 from journeyman.env.town.render import paint, write
 from journeyman.env.town.scene import SHOWN_TICKS, scene_of
 from journeyman.env.town.vector_env import TownVectorEnv
+from journeyman.env.town_picture import COMMAND, IMAGES, PICTURES, liveliness
 
 WAIT, EAT, COOK, SHOWER, SLEEP, WORK, CHAT, AVOID, RELEASE = range(9)
 
@@ -104,8 +106,12 @@ def test_what_agents_do_is_said_in_words(stage):
         "queues for a shower (no. 1)",
         "queues for a shower (no. 2)",
         "avoids a rival",
-        "works",
+        "awaits its shift",
         "seeks company",
+    ]
+    assert [agent.activity for agent in seen.agents] == [
+        *("showers", "queues", "queues", "is on the way"),
+        *("chats or is idle", "is on the way"),
     ]
     assert seen.agents[0].progress == pytest.approx(3 / 30)  # of 30 ticks
     assert seen.agents[1].progress is None
@@ -113,6 +119,82 @@ def test_what_agents_do_is_said_in_words(stage):
     thing = seen.objects[shower]
     assert (thing.user, thing.queue_length) == (0, 2)
     assert [name for name, _ in seen.workplaces] == ["grocer", "barista"]
+
+
+@pytest.mark.parametrize(
+    ("tick", "doing"),
+    [
+        (179, "awaits its shift"),  # 180 to 360
+        (180, "works"),
+        (358, "works"),
+        (359, "awaits its shift"),  # the last tick worked: it is over
+        (211, "missed its shift"),  # 31 ticks late
+    ],
+)
+def test_only_who_is_on_shift_works(stage, tick, doing):
+    town = stage(agents=1, grid=12)
+    town.put(0, tile=(int(town.agents["site_x"][0]), int(town.agents["site_y"][0])))
+    if tick > 180:
+        town.agents["shift_state"][0] = 1 if tick == 211 else 2  # expected, or there in time
+    town.clock["tick"] = tick
+    town.step(WORK)
+    (agent,) = scene(town).agents
+    assert agent.doing == doing
+
+
+def test_who_stands_where_something_is_hides_little_of_it(stage):
+    """Most of an object's, and of a workplace's, picture is as it is without the agents there."""
+    town = stage(agents=2, grid=12)
+    bed, site = town.objects[town.object(4)], town.agents[0]
+    for x, y in ((int(bed["x"]), int(bed["y"])), (int(site["site_x"]), int(site["site_y"]))):
+        for agent in (0, 1):
+            town.put(agent, tile=(0, 11))
+        before = paint(scene(town))
+        for agent in (0, 1):
+            town.put(agent, tile=(x, y))
+        after = paint(scene(town))
+        tile = slice(12 + 48 * y, 60 + 48 * y), slice(12 + 48 * x, 60 + 48 * x)
+        hidden = (before[tile] != after[tile]).any(axis=2)
+        # Two quarters of a disc of radius .27: 2 x pi x .27^2 / 4 = .11 of the tile.
+        assert 0.05 < hidden.mean() < 0.2
+        assert not hidden[16:32, 16:32].any()
+
+
+def test_of_a_crowd_a_summary_is_shown(settings):
+    env = TownVectorEnv(settings(scenario="crowd"), num_worlds=1)
+    env.reset(seed=0)
+    panel = slice(12 + 768 + 12, None)
+    before = env.render_world(0)
+    assert before.shape[:2] == (768 + 24, 768 + 36 + 372)
+    env.town.agents["hunger"][0, 63] = 0.01  # the last one counts as much as the first
+    starving = differing(before[:, panel], env.render_world(0)[:, panel])
+    assert starving is not None
+    env.town.agents["use"][0, 63] = 4
+    env.town.agents["use_left"][0, 63] = 30
+    asleep = env.render_world(0)
+    left, _, right, _ = differing(before, asleep)
+    assert left < 768  # its disc has another colour and a ring
+    assert right > 768  # and one more sleeps
+
+
+def test_the_pictures_in_the_docs_are_of_the_scenarios_they_say(settings):
+    for name, scenario in PICTURES.items():
+        env = TownVectorEnv(settings(scenario=scenario), num_worlds=1)
+        env.reset(seed=0)
+        height, width, _ = env.render_world(0).shape
+        with Image.open(IMAGES / name) as picture:
+            assert picture.size == (width, height), f"run: {COMMAND}"
+
+
+def test_the_liveliest_moment_has_most_to_see(stage):
+    town = stage(agents=3, **{"objects.shower": 1})
+    for agent in (0, 1):
+        town.put(agent, at=town.object(SHOWER))
+    quiet = liveliness(scene(town))
+    town.step(SHOWER)
+    one = liveliness(scene(town))
+    town.step(WAIT, SHOWER)
+    assert quiet < one < liveliness(scene(town))
 
 
 def test_a_chat_and_a_quarrel_stay_visible_for_some_ticks(stage):

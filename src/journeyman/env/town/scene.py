@@ -3,13 +3,26 @@
 from dataclasses import dataclass
 from typing import Any
 
-from journeyman.env.town.names import ACTION_NAMES, AVOID, CHAT, EAT, OBJECT_KINDS, SLEEP, WORK
+from journeyman.env.town.names import (
+    ACTION_NAMES,
+    AVOID,
+    CHAT,
+    EAT,
+    OBJECT_KINDS,
+    SHIFT_ABSENT,
+    SHIFT_LATE,
+    SHIFT_ON_TIME,
+    SLEEP,
+    WORK,
+)
 from journeyman.env.town.scenarios import Layout, Tile
 from journeyman.env.town.state import NOBODY, NOTHING, TownState
 from journeyman.settings.env import TownSettings
 from journeyman.settings.town_rules import DAY_TICKS
 
 _USING = {1: "eats", 2: "cooks", 3: "showers", 4: "sleeps"}
+ACTIVITIES = (*_USING.values(), "works", "queues", "is on the way", "chats or is idle")
+"""What agents do, in a few words each for all of them; see ``SeenAgent.activity``."""
 SHOWN_TICKS = 5
 """Ticks for which a chat or a quarrel stays visible: one tick would be missed."""
 
@@ -34,6 +47,7 @@ class SeenAgent:
         needs: hunger, hygiene, energy in [0, 1]; 1 is satisfied.
         money: in the wallet.
         doing: in words.
+        activity: the one of ``ACTIVITIES`` that is.
         progress: share of the use in progress that is done, or None.
         queue: object queued at, or -1.
         chats: whether it chatted within the last ticks.
@@ -44,6 +58,7 @@ class SeenAgent:
     needs: tuple[float, float, float]
     money: float
     doing: str
+    activity: str
     progress: float | None
     queue: int
     chats: bool
@@ -134,11 +149,13 @@ def _agent(settings: TownSettings, town: TownState, world: int, a: int) -> SeenA
     if agent["use"] > 0:
         ticks = [affordance.ticks for _, affordance in settings.affordances]
         progress = 1.0 - float(agent["use_left"]) / ticks[int(agent["use"]) - 1]
+    doing = _doing(agent, town.objects[world])
     return SeenAgent(
         tile=(int(agent["x"]), int(agent["y"])),
         needs=(float(agent["hunger"]), float(agent["hygiene"]), float(agent["energy"])),
         money=float(agent["wallet"]),
-        doing=_doing(agent, town.objects[world]),
+        doing=doing,
+        activity=_activity(doing),
         progress=progress,
         queue=int(agent["queue"]),
         chats=0 <= tick - chatted <= SHOWN_TICKS and agent["chat_ready"] > 0,
@@ -157,13 +174,24 @@ def _doing(agent: Any, objects: Any) -> str:
     if EAT <= intent <= SLEEP:
         return f"goes to a {OBJECT_KINDS[intent - 1]}"
     if intent == WORK:
-        way = abs(agent["site_x"] - agent["x"]) + abs(agent["site_y"] - agent["y"])
-        return "works" if way <= 1 else "goes to work"
+        if abs(agent["site_x"] - agent["x"]) + abs(agent["site_y"] - agent["y"]) > 1:
+            return "goes to work"
+        if agent["shift_state"] in (SHIFT_ON_TIME, SHIFT_LATE):
+            return "works"
+        return "missed its shift" if agent["shift_state"] == SHIFT_ABSENT else "awaits its shift"
     if intent == CHAT:
         return "seeks company"
     if intent == AVOID:
         return "avoids a rival"
     return f"{ACTION_NAMES[intent]}s"
+
+
+def _activity(doing: str) -> str:
+    """Returns the one of ``ACTIVITIES`` that what an agent does is one of."""
+    first = doing.split()[0]
+    if first in ACTIVITIES:
+        return first
+    return ACTIVITIES[-2] if first in ("goes", "seeks", "avoids") else ACTIVITIES[-1]
 
 
 def in_use(thing: SeenObject) -> bool:
