@@ -102,6 +102,7 @@ class TrainingContext:
         telemetry: ``HEALTH`` of every PPO update since the list was last cleared.
         spans: where the wall time goes.
         trace: where a profiler's trace of a few updates goes; None: none is wanted.
+        emitted: calls of ``emit`` so far, those included that the tracker refused.
     """
 
     settings: Settings
@@ -121,6 +122,7 @@ class TrainingContext:
     telemetry: list[Mapping[str, MetricValue]] = field(default_factory=list)
     spans: Spans = field(default_factory=Spans)
     trace: Path | None = None
+    emitted: int = field(default=0, init=False)
     _began: float = field(default_factory=time.monotonic, init=False)
     _demonstrations: "Demonstrations | None" = field(default=None, init=False)
     _replay_dataset: "ReplayDataset | None" = field(default=None, init=False)
@@ -192,6 +194,7 @@ class TrainingContext:
         """Hands metrics to the tracker; the health of PPO updates is also kept for guardrails."""
         if group == "ppo":
             self.telemetry.append({name: metrics[name] for name in HEALTH if name in metrics})
+        self.emitted += 1
         with self.spans.span("tracking"):
             self.tracker.log(group, metrics, step)
 

@@ -1,10 +1,14 @@
 """What breaks in the middle ends the run with one line, exit code 1, and a whole checkpoint."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from journeyman.checkpoint import load_checkpoint
-from support.commands import journeyman, mlflow_client, run_folders
+from support.commands import mlflow_client
+from support.killing import Processes
 
 BREAKING = '''
 import gymnasium
@@ -19,8 +23,8 @@ class Breaking(gymnasium.Env):
     action_space = spaces.Discrete(2)
     made = 0
 
-    def __init__(self, after):
-        self.after = after
+    def __init__(self, after, how="raise"):
+        self.after, self.how = after, how
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -30,9 +34,20 @@ class Breaking(gymnasium.Env):
     def step(self, action):
         self.steps += 1
         Breaking.made += 1
+        seen, reward = np.zeros(2, np.float32), float(action)
         if Breaking.made > self.after:
-            raise ZeroDivisionError("the wheel came off")
-        return np.zeros(2, np.float32), float(action), False, self.steps == 5, {}
+            if self.how == "raise":
+                raise ZeroDivisionError("the wheel came off")
+            if self.how == "space":
+                self.action_space = spaces.Discrete(2, start=5)
+            if self.how == "reward":
+                reward = float("nan")
+            if self.how == "seen":
+                seen = np.array([0.0, np.nan], np.float32)
+            if self.how == "shape":
+                seen = np.zeros(3, np.float32)
+        assert self.action_space.contains(action), f"{action} is no action of {self.action_space}"
+        return seen, reward, False, self.steps == 5, {}
 
 
 gymnasium.register("e2e/Breaking-v0", Breaking)
@@ -49,28 +64,58 @@ COMMAND = (
     "strategy.critic_warmup=0",
     "env=gymnasium",
     "env.id=breaking:e2e/Breaking-v0",
-    "env.kwargs={after: 60}",
     "env.vectorization=sync",
     "policy=small",
     "evaluation.episodes=4",
     "promotion=off",
-    "checkpoint.every=1",
 )
+"""As it is by default, no checkpoint is due within the first 50 updates."""
 
 
-def test_an_environment_that_breaks_in_the_middle(tmp_path: Path) -> None:
-    (tmp_path / "breaking.py").write_text(BREAKING)
-    # A rollback is for numbers that run away: it must not play a broken environment again.
-    done = journeyman(*COMMAND, "strategy.on_nan=rollback", cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("journeyman: ")]
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "breaking.py").write_text(BREAKING)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def processes(work: Path) -> Iterator[Processes]:
+    started = Processes(work)
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raise", ("the wheel came off",)),
+        ("space", ("is no action of Discrete(2, start=5)",)),
+        ("shape", ("(3,)", "(2,)")),
+        ("reward", ("reward is nan",)),
+        ("seen", ("obs_1 is nan",)),
+    ],
+)
+def test_an_environment_that_breaks_in_the_middle(
+    work: Path, processes: Processes, how: str, said: tuple[str, ...]
+) -> None:
+    folder = work / "outputs" / how
+    code, stderr = processes.run(
+        *COMMAND,
+        f"env.kwargs={{after: 60, how: {how}}}",
+        # A rollback is for numbers that run away: it must not play a broken environment again.
+        f"strategy.on_nan={'raise' if how in ('reward', 'seen') else 'rollback'}",
+        f"hydra.run.dir={folder}",
+    )
+    assert code == 1, stderr
+    assert "Traceback" not in stderr
+    assert "Error executing job" not in stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("journeyman: ")]
     assert line.startswith("journeyman: update 3: ")
     assert "rollback" not in line
-    for named in ("Breaking-v0", "lane 0", "step 1", "the wheel came off"):
+    for named in ("Breaking-v0", "lane 0", "step", *said):
         assert named in line, line
 
-    (folder,) = run_folders(tmp_path / "outputs")
     assert not (folder / "results.json").exists()
     latest = load_checkpoint(folder / "checkpoints" / "latest.safetensors")
     assert latest.state["counters"]["ppo_updates"] == 2
@@ -82,6 +127,9 @@ def test_an_environment_that_breaks_in_the_middle(tmp_path: Path) -> None:
     ]
     assert [update["updates"] for update in updates] == [1, 2]
 
-    client = mlflow_client(tmp_path / "outputs")
+    client = mlflow_client(work / "outputs")
     experiment = client.get_experiment_by_name("journeyman")
-    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FAILED"}
+    runs = client.search_runs([experiment.experiment_id])
+    (job,) = [run for run in runs if run.data.tags.get("run_dir") == str(folder)]
+    below = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == job.info.run_id]
+    assert [run.info.status for run in (job, *below)] == ["FAILED"] * 2

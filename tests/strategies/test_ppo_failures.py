@@ -50,6 +50,17 @@ def test_a_rollback_goes_on_from_the_last_good_update_at_half_the_step(tmp_path)
     assert same.checkpoint.digest() == smooth.checkpoint.digest()
 
 
+@pytest.mark.parametrize("every", [1, 50])
+def test_a_nan_leaves_the_state_of_the_update_before(tmp_path, every):
+    context = Surroundings(tmp_path, env=poisoned(1), checkpoint_every=every)
+    with pytest.raises(TrainingError, match="update 3"):
+        train_ppo(context, untrained(context), ppo_settings())
+    latest = load_checkpoint(tmp_path / "checkpoints" / "latest.safetensors")
+    assert latest.state["counters"]["ppo_updates"] == 2
+    _, two = practised(tmp_path / "two", settings=ppo_settings(updates=2))
+    assert latest.digest("policy") == two.checkpoint.digest("policy")
+
+
 def test_three_rollbacks_are_the_limit(tmp_path):
     with pytest.raises(TrainingError, match=r"update 3: rewards.*; 3 rollbacks did not help"):
         practised(tmp_path, settings=ppo_settings(on_nan="rollback"), env=poisoned(10**6))
