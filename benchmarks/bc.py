@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from peers.sides import Side, conclude, machine, ratio, read_options, table
+from peers.sides import Side, announced, conclude, ratio, read_options, table
 
 from journeyman.composition import compose_settings
 from journeyman.data.storage import load_samples
@@ -51,8 +51,7 @@ def main() -> None:
     imitation = Side("imitation", "imitation_bc.py", "imitation")
     bare = Side("bare tensor loop", "bare_bc.py")
     sides = (ours, imitation, bare)
-    line = machine()
-    print(line)
+    header = announced()
     works = {size: f"minibatches of {size}" for size in EPOCHS}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         manifest, pairs = captured(Path(folder))
@@ -72,7 +71,7 @@ def main() -> None:
     rows = table(names, dict.fromkeys(names, sides), "samples/s")
     figures = {f"bc_{size}_over_imitation": ratio(ours, imitation, works[size]) for size in EPOCHS}
     figures["bc_over_bare_loop"] = min(ratio(ours, bare, work) for work in names)
-    conclude(options.json, line, rows, figures)
+    conclude(options.json, header, rows, figures)
 
 
 if __name__ == "__main__":

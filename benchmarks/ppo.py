@@ -13,7 +13,7 @@ are installed into the user's cache folder at the first use.
 
 from contextlib import ExitStack
 
-from peers.sides import Side, conclude, machine, ratio, read_options, table
+from peers.sides import Side, announced, conclude, ratio, read_options, table
 
 EIGHT, SIXTY_FOUR, TOWN = "CartPole-v1 8 x 128", "CartPole-v1 64 x 128", "town 512 x 32"
 
@@ -34,8 +34,7 @@ def main() -> None:
         SIXTY_FOUR: {ours: sixty_four, sb3: sixty_four, cleanrl: sixty_four},
         TOWN: {ours: {"lanes": 64, "town": True, **lanes}, bare: {"lanes": 512, **lanes}},
     }
-    line = machine()
-    print(line)
+    header = announced()
     with ExitStack() as stack:
         for side in (ours, sb3, cleanrl, bare):
             stack.enter_context(side)
@@ -55,7 +54,7 @@ def main() -> None:
         "ppo_64x128_over_cleanrl": ratio(ours, cleanrl, SIXTY_FOUR),
         "town_ppo_over_bare": ratio(ours, bare, TOWN),
     }
-    conclude(options.json, line, rows, figures)
+    conclude(options.json, header, rows, figures)
 
 
 if __name__ == "__main__":

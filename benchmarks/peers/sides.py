@@ -7,7 +7,6 @@ runs in the environment that runs the benchmark.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import torch
+from circumstances import circumstances
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "journeyman/benchmarks"
@@ -29,6 +29,7 @@ PEERS = {
     # imitation's last release wants Stable-Baselines3 2.2 and Gymnasium 0.29.
     "imitation": (TORCH, "imitation==1.0.1", "numpy<2"),
 }
+OURS = ("journeyman", "torch", "numpy", "gymnasium", "numba")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -116,19 +117,12 @@ def ratio(ours: Side, theirs: Side, work: str) -> float:
     return statistics.median(mine / other for mine, other in pairs)
 
 
-def machine() -> str:
-    """Returns machine and versions in a line."""
-    import gymnasium
-    import numpy
-
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, "
-        f"torch {torch.__version__}, numpy {numpy.__version__}, "
-        f"gymnasium {gymnasium.__version__}; peers: "
-        + "; ".join(
-            ", ".join(part for part in parts if "torch" not in part) for parts in PEERS.values()
-        )
-    )
+def announced() -> dict[str, Any]:
+    """Prints and returns command, machine, versions (the peers' too) and commit."""
+    header = circumstances(OURS, "sides in turn on 1 thread")
+    header["peers"] = {name: list(packages) for name, packages in PEERS.items()}
+    print(header["machine"], header["versions"], header["peers"], sep="\n")
+    return header
 
 
 def table(
@@ -166,11 +160,14 @@ def read_options(description: str | None) -> argparse.Namespace:
 
 
 def conclude(
-    path: Path | None, line: str, rows: Sequence[Mapping[str, Any]], figures: Mapping[str, float]
+    path: Path | None,
+    header: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, float],
 ) -> None:
     """Writes the document of a benchmark where it was asked for, and prints its figures."""
     if path is not None:
-        document = {"machine": line, "rows": rows, "figures": figures}
+        document = {**header, "rows": rows, "figures": figures}
         path.write_text(json.dumps(document, indent=1) + "\n")
     for name, value in figures.items():
         print(f"figure {name} {value:.3f}")
