@@ -2,28 +2,33 @@
 
 import io
 import os
-import sqlite3
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from journeyman.doctor import Finding, examine, print_findings
+from journeyman.doctor.caches import dataset_cache
+from journeyman.doctor.machine import available_cores, threads
+from journeyman.doctor.versions import extras, packages
+from journeyman.run_folder import held
+from journeyman.settings.tracking import MlflowSettings
+from journeyman.sweeps.record import JobRecord, SweepRecord
+from journeyman.tracking.mlflow import MlflowTracker
+from journeyman.tracking.protocol import RunInfo, RunStatus
+from journeyman.tracking.sweep import SweepRun
 
 
 def about(findings: list[Finding], subject: str) -> list[Finding]:
     return [finding for finding in findings if finding.subject == subject]
-
-
-def store_with_runs(path: Path, *runs: tuple[str, str, float]) -> None:
-    """Writes the one table of MLflow's that the doctor reads: id, status, hours since start."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE runs (run_uuid TEXT, status TEXT, start_time INTEGER)")
-        for name, status, hours in runs:
-            began = int(1000 * (time.time() - 3600 * hours))
-            connection.execute("INSERT INTO runs VALUES (?, ?, ?)", (name, status, began))
 
 
 @pytest.fixture(autouse=True)
@@ -38,18 +43,127 @@ def test_nothing_fails_on_a_machine_that_runs_these_tests(tmp_path: Path) -> Non
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_stale_run_is_named_and_a_fresh_one_is_not(tmp_path: Path) -> None:
-    # RUNNING for 30 hours is past the 24 allowed; for 1 hour is not; FINISHED is never stale
-    store_with_runs(
-        tmp_path / "mlflow.db",
-        ("old", "RUNNING", 30),
-        ("new", "RUNNING", 1),
-        ("done", "FINISHED", 90),
+class LeftOpen:
+    """A store with a run at work, one whose process is gone, and a sweep whose driver is."""
+
+    def __init__(self, outputs: Path) -> None:
+        self.outputs = outputs
+        self.at_work, self.killed = (self._job(name) for name in ("at work", "killed"))
+        self.sweep, self.in_sweep = outputs / "sweep", self._job("sweep/0")
+        (self.in_sweep.run_dir / "job.json").write_text("{}")
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        record = SweepRecord.begun("grid", ["seed=0"], [JobRecord.planned(0, ["seed=0"])])
+        driver = f"{socket.gethostname()}:{gone.pid}"
+        record.model_copy(update={"driver": driver}).save(self.sweep)
+        self.parent = SweepRun.open(
+            mlflow_settings(),
+            outputs=outputs,
+            sweep_dir=self.sweep,
+            name="sweep seed",
+            tags={"run_dir": str(self.sweep)},
+        )
+
+    def _job(self, name: str) -> SimpleNamespace:
+        folder = self.outputs / name
+        tracker = MlflowTracker(mlflow_settings(), outputs=self.outputs)
+        tags = {"run_dir": str(folder)}
+        tracker.start(RunInfo(experiment="tests", name=name, run_dir=folder, tags=tags))
+        return SimpleNamespace(run_dir=folder, tracker=tracker, run_id=tracker.run_id)
+
+    def end(self) -> None:
+        for job in (self.at_work, self.killed, self.in_sweep):
+            job.tracker.finish(RunStatus.KILLED)
+        self.parent.finish("stopped", {})
+
+
+def mlflow_settings() -> MlflowSettings:
+    return MlflowSettings(
+        kind="mlflow", uri=None, experiment="tests", run_name=None, flush_seconds=1, flush_metrics=9
     )
-    seen, stale = about(examine(tmp_path, None), "tracking")
-    assert (seen.health, stale.health) == ("ok", "warn")
-    assert "3 runs" in seen.seen
-    assert stale.seen == "1 runs RUNNING for over 24 h, first old"
+
+
+@pytest.fixture(scope="module")
+def left_open(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeftOpen]:
+    found = LeftOpen(tmp_path_factory.mktemp("left open") / "outputs")
+    yield found
+    found.end()
+
+
+def look(left_open: LeftOpen, uri: str | None) -> None:
+    """Asserts what is said of its runs: of a sweep and its job once."""
+    with held(left_open.at_work.run_dir):
+        findings = about(examine(left_open.outputs, uri), "open runs")
+    at_work, sweep, killed = sorted(findings, key=lambda f: (f.health, f.seen[0] != "s"))
+    assert (at_work.health, at_work.seen) == ("ok", "1 at work on this machine")
+    assert sweep.health == killed.health == "warn"
+    gone = "is RUNNING, but its process is gone"
+    assert sweep.seen == f"sweep seed ({left_open.parent.run_id}) {gone}"
+    assert sweep.advice == f"to go on with it: journeyman resume '{left_open.sweep}'"
+    assert killed.seen == f"killed ({left_open.killed.run_id}) {gone}"
+    assert killed.advice == f"to go on with it: journeyman resume '{left_open.killed.run_dir}'"
+
+
+def test_runs_whose_process_is_gone_are_named_with_what_mends_them(left_open: LeftOpen) -> None:
+    before = (left_open.outputs / "mlflow.db").stat().st_mtime_ns
+    look(left_open, None)
+    assert (left_open.outputs / "mlflow.db").stat().st_mtime_ns == before
+    # What it said at its end waits in its folder: nothing is to be run.
+    spool = left_open.killed.run_dir / "tracking_spool.jsonl"
+    spool.write_text('{"tracking_uri": "x"}\n')
+    advice = [f.advice for f in about(examine(left_open.outputs, None), "open runs")]
+    spool.unlink()
+    assert (
+        f"what it could not deliver, its end included: journeyman sync '{left_open.killed.run_dir}'"
+    ) in advice
+
+
+def test_runs_of_elsewhere_are_stale_after_a_day(
+    left_open: LeftOpen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder that is not here nobody can say whether somebody works in it."""
+    moved = left_open.killed.run_dir.rename(left_open.outputs / "moved")
+    try:
+        for hours, expected in ((23, 0), (25, 1)):
+            now = time.time() + 3600 * hours
+            monkeypatch.setattr(
+                "journeyman.doctor.stores.time",
+                SimpleNamespace(time=lambda now=now: now, perf_counter=time.perf_counter),
+            )
+            findings = about(examine(left_open.outputs, None), "open runs")
+            stale = [f for f in findings if "for over 24 h elsewhere" in f.seen]
+            assert len(stale) == expected
+    finally:
+        moved.rename(left_open.killed.run_dir)
+    assert left_open.killed.run_id in stale[0].seen
+
+
+@pytest.mark.slow
+def test_runs_left_open_on_a_server_are_found(left_open: LeftOpen) -> None:
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{left_open.outputs}/mlflow.db"),
+        ],
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=left_open.outputs,
+    )
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 200
+        while about(examine(left_open.outputs, uri), "tracking")[0].health == "fail":
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        look(left_open, uri)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
 
 
 def test_a_file_that_is_no_database_fails_with_advice(tmp_path: Path) -> None:
@@ -79,10 +193,76 @@ def test_spools_are_counted(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "/proc/nowhere")
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, "/proc/nowhere")
     (finding,) = about(examine(tmp_path, None), "kernel cache")
     assert finding.health == "warn"
     assert "NUMBA_CACHE_DIR" in finding.advice
+
+
+def test_versions_of_all_that_has_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    (seen,) = (f.seen for f in packages() if f.subject == "packages")
+    for name in ("mlflow", "sqlalchemy", "numba", "scipy", "gymnasium", "pettingzoo", "hydra-core"):
+        assert f"{name} {version(name)}" in seen
+    present = {f.subject: f.seen for f in extras()}
+    assert f"optuna {version('optuna')}" in present["extra optuna"]
+    assert f"hydra-joblib-launcher {version('hydra-joblib-launcher')}" in present["extra joblib"]
+
+    def other(package: str) -> str:
+        if package in ("ray", "hydra-ray-launcher", "torch"):
+            raise PackageNotFoundError(package)
+        return "9.9" if package in ("scipy", "optuna") else version(package)
+
+    monkeypatch.setattr("journeyman.doctor.versions.version", other)
+    (misfit,) = (f for f in packages() if f.health != "ok")
+    assert misfit.health == "warn"
+    assert "scipy 9.9 is not what journeyman asks for" in misfit.seen
+    assert misfit.advice.startswith("pip install 'scipy")
+    found = {f.seen.partition(" ")[0]: f for f in extras() if f.health == "warn"}
+    assert found["optuna"].subject == "packages"
+    assert found["torch"].advice == "pip install 'journeyman[torch]'"
+    (absent,) = (f.seen for f in extras() if f.subject == "extras")
+    assert "ray (launch=ray)" in absent
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OMP_NUM_THREADS", "1", None),
+        ("OPENBLAS_NUM_THREADS", "100000", "threads would wait for each other"),
+        ("MKL_NUM_THREADS", "many", "is no number of threads"),
+    ],
+)
+def test_threads_and_the_variables_that_change_them(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str | None
+) -> None:
+    for each in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(each, raising=False)
+    (default,) = threads()
+    assert default.health == "ok"
+    assert "runtime.torch_threads=1, runtime.town_threads=1 by default" in default.seen
+    monkeypatch.setenv(name, value)
+    _, finding = threads()
+    assert finding.health == ("ok" if said is None else "warn")
+    assert finding.seen.startswith(f"{name}={value}")
+    assert said is None or said in finding.seen
+    assert said is None or f"unset {name}" in finding.advice
+    assert available_cores() >= 1
+
+
+def test_the_cache_of_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (finding,) = dataset_cache(tmp_path)
+    assert (finding.health, finding.advice) == ("ok", "")
+    folder = tmp_path / ".cache" / "datasets"
+    folder.mkdir(parents=True)
+    (folder / "one.safetensors").write_bytes(bytes(3 << 20))
+    (finding,) = dataset_cache(tmp_path)
+    assert finding.seen == f"{folder}, 3 MiB in 1 files"
+    monkeypatch.setattr("journeyman.doctor.caches.LARGE_CACHE_MIB", 2)
+    (finding,) = dataset_cache(tmp_path)
+    assert (finding.health, f"rm -r {folder}" in finding.advice) == ("warn", True)
+    (finding,) = dataset_cache(Path("/proc"))
+    assert finding.health == "warn"
 
 
 def test_advice_follows_the_table() -> None:

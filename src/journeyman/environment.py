@@ -35,14 +35,14 @@ def describe_environment(*, torch_threads: int, town_threads: int) -> dict[str, 
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "torch_threads": torch_threads,
         "town_threads": town_threads,
         "packages": {name: _version(name) for name in PACKAGES},
-        "git": _git_state(Path(__file__).resolve().parents[2]),
+        "git": git_state(Path(__file__).resolve().parents[2]),
     }
 
 
@@ -53,7 +53,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Returns the processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():
@@ -62,7 +63,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git_state(folder: Path) -> dict[str, Any] | None:
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Returns commit, status and diff of a checkout; None where it is none."""
     if not (folder / ".git").exists():
         return None
     commit = _git(folder, "rev-parse", "HEAD")

@@ -100,6 +100,19 @@ def held(run_dir: Path) -> Generator[None]:
         lock.release()
 
 
+def is_held(run_dir: Path) -> bool:
+    """Says whether a process of this machine is at work in a folder, as ``held`` keeps it."""
+    from filelock import FileLock, Timeout
+
+    if not (run_dir / _LOCK_FILE).is_file():
+        return False
+    try:
+        with FileLock(run_dir / _LOCK_FILE, timeout=0):
+            return False
+    except (Timeout, OSError):  # what cannot be locked is left alone
+        return True
+
+
 @contextmanager
 def disk_errors(run_dir: Path) -> Generator[None]:
     """Turns what the disk refuses (it is full, read-only, not ours) into one sentence.

@@ -1,15 +1,27 @@
 """Which store is used, and what is refused before anything heavy is imported."""
 
 import http.server
+import os
+import pickle
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from journeyman.errors import UserError
-from journeyman.settings.tracking import NoTrackingSettings
-from journeyman.tracking.address import check_reachable, resolve_address
+from journeyman.settings.tracking import (
+    NoTrackingSettings,
+    hide_passwords_in,
+    without_passwords,
+)
+from journeyman.tracking.address import (
+    StoreAway,
+    check_reachable,
+    check_store,
+    resolve_address,
+)
 
 
 def test_the_embedded_store_lies_in_the_outputs_folder(tmp_path):
@@ -110,3 +122,72 @@ def test_checking_imports_neither_mlflow_nor_sqlalchemy():
         "print([name for name in ('mlflow', 'sqlalchemy', 'filelock') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+WHOLE = "postgresql://me:se/cret@host/runs"
+SHOWN = "postgresql://me:***@host/runs"
+
+
+@pytest.fixture
+def _no_secret(monkeypatch):
+    for name in ("JOURNEYMAN_TRACKING_URI", "PGPASSWORD", "PGPASSFILE", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JOURNEYMAN_TRACKING_URI", "")  # so that it is taken back at the end
+
+
+@pytest.mark.usefixtures("_no_secret")
+def test_settings_keep_no_password_and_the_process_knows_it(settings, tmp_path):
+    chosen = settings(uri=WHOLE)
+    assert chosen.uri == SHOWN
+    assert "se/cret" not in chosen.model_dump_json()
+    address = resolve_address(chosen.uri, tmp_path)
+    assert address.uri == "postgresql+psycopg://me:se/cret@host/runs"
+    assert address.shown == SHOWN
+
+
+@pytest.mark.usefixtures("_no_secret")
+def test_a_command_line_keeps_no_password():
+    words = ["--multirun", f"tracking.uri={WHOLE}", "note=a:b@c", f"+tracking.uri='{WHOLE}'"]
+    assert without_passwords(words) == [
+        "--multirun",
+        f"tracking.uri={SHOWN}",
+        "note=a:b@c",
+        f"+tracking.uri='{SHOWN}'",
+    ]
+    assert os.environ["JOURNEYMAN_TRACKING_URI"] == WHOLE
+
+
+@pytest.mark.usefixtures("_no_secret")
+def test_a_password_comes_from_the_environment(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="kept nowhere; set PGPASSWORD, or MLFLOW_TRACKING_URI"):
+        resolve_address(SHOWN, tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", WHOLE.replace("host", "other"))
+    with pytest.raises(UserError, match="kept nowhere"):
+        resolve_address(SHOWN, tmp_path)
+    monkeypatch.setenv("PGPASSWORD", "secret")  # the driver itself reads it
+    assert resolve_address(SHOWN, tmp_path).uri == "postgresql+psycopg://me@host/runs"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", WHOLE)
+    assert resolve_address(SHOWN, tmp_path).uri == "postgresql+psycopg://me:se/cret@host/runs"
+
+
+@pytest.mark.usefixtures("_no_secret")
+def test_a_password_in_a_users_file_is_taken_out_of_hydras_record(settings, tmp_path):
+    (tmp_path / "config.yaml").write_text(f"tracking:\n  uri: {WHOLE}\n  note: a:b@c\n")
+    (tmp_path / "config.pickle").write_bytes(pickle.dumps({"uri": WHOLE}))
+    hide_passwords_in(tmp_path)
+    assert (tmp_path / "config.pickle").exists(), "of another run's secret nothing is known"
+    settings(uri=WHOLE)
+    hide_passwords_in(tmp_path)
+    assert not (tmp_path / "config.pickle").exists()
+    assert (tmp_path / "config.yaml").read_text() == f"tracking:\n  uri: {SHOWN}\n  note: a:b@c\n"
+
+
+def test_a_database_that_does_not_answer_is_away_and_its_driver_is_named(tmp_path, monkeypatch):
+    began = time.monotonic()
+    with pytest.raises(StoreAway, match=r"postgresql://me:\*\*\*@127\.0\.0\.1:9/runs .*no answer"):
+        check_store(resolve_address("postgresql://me:secret@127.0.0.1:9/runs", tmp_path))
+    assert time.monotonic() - began < 10.0
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UserError, match=r'pip install "journeyman\[postgres\]"') as refused:
+        check_store(resolve_address("postgresql://me:secret@127.0.0.1:9/runs", tmp_path))
+    assert not isinstance(refused.value, StoreAway)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -37,6 +38,22 @@ def without_passwords(words: Iterable[str]) -> list[str]:
             word = f"{key}{separator}{_hidden(value)}"
         shown.append(word)
     return shown
+
+
+def hide_passwords_in(folder: Path) -> None:
+    """Takes them out of what Hydra has saved of a config with a tracking URI in a file.
+
+    A pickle of such a config is removed: nothing can be taken out of it.
+    """
+    secret = os.environ.get(SECRET_VARIABLE, "").encode()
+    for pickle in folder.glob("*.pickle") if secret else ():
+        if secret in pickle.read_bytes():
+            pickle.unlink()
+    for file in folder.glob("*.yaml"):
+        lines = file.read_text().splitlines(keepends=True)
+        shown = [masked(line) if "uri" in line else line for line in lines]
+        if shown != lines:
+            file.write_text("".join(shown))
 
 
 def _hidden(uri: str) -> str:

@@ -88,7 +88,7 @@ def _of_folder(folder: Path, uri: str | None, outputs: Path) -> Gathered:
 def _address(identity: RunIdentity, uri: str | None, outputs: Path) -> StoreAddress:
     """Returns the store a folder was tracked in; a password comes from the surroundings."""
     chosen = resolve_address(uri, outputs)
-    if chosen.shown == identity.tracking_uri or "***" in identity.tracking_uri:
+    if chosen.shown == identity.tracking_uri:
         return chosen
     return resolve_address(identity.tracking_uri, outputs)
 

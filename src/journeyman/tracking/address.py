@@ -113,7 +113,7 @@ def _with_password(uri: str, source: str) -> str:
         known = os.environ.get(name, "")
         if _same_store(masked(known), uri):
             return known
-    if uri.startswith("postgresql") and any(name in os.environ for name in _LIBPQ):
+    if uri.startswith("postgresql") and any(map(os.environ.get, _LIBPQ)):
         return uri.replace(f":{MASK}@", "@", 1)
     wanted = "PGPASSWORD, or " if uri.startswith("postgresql") else ""
     raise UserError(

@@ -12,9 +12,6 @@ from journeyman.tracking.lane import Lane
 from journeyman.tracking.operations import ARTIFACTS, Operation, Store, StoreArtifact
 from journeyman.tracking.spool import Spool, spooled_lines
 
-LAST_TRY_SECONDS = 3.0
-"""How long, at the end, a store is tried that has not answered for longer than one is patient."""
-
 
 class Delivery:
     """A queue of metrics and one of artifacts, each with a thread that empties it.
@@ -108,16 +105,14 @@ class Delivery:
             at_most_seconds: give up after this long in any case.
         """
         now = time.monotonic()
-        patience = patience_seconds
-        if (since := self._metrics.failing_since) is not None:
-            patience = max(min(LAST_TRY_SECONDS, patience), patience - (now - since))
+        patience = {lane: lane.patience(patience_seconds, now) for lane in self._lanes}
         for lane in self._lanes:
             lane.close()
         deadline = now + at_most_seconds
         while running := [lane for lane in self._lanes if lane.thread.is_alive()]:
             running[0].thread.join(0.05)
             now = time.monotonic()
-            if now - max(lane.progress for lane in running) > patience or now > deadline:
+            if now > deadline or all(now - lane.progress > patience[lane] for lane in running):
                 break
 
     def leave(self) -> int:

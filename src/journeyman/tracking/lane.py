@@ -30,6 +30,8 @@ THREAD_NAME = "journeyman-tracking"
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
 CLOSING_RETRY_SECONDS = 1.0
+LAST_TRY_SECONDS = 3.0
+"""How long, at the end, a store is tried that has not answered for longer than one is patient."""
 OPENING_POLL_SECONDS = 0.05
 """How often is looked whether another lane has opened the run that an operation is of."""
 
@@ -112,6 +114,12 @@ class Lane:
         with self.changed:
             self._all_due()
             self.changed.notify()
+
+    def patience(self, seconds: float, now: float) -> float:
+        """Returns how long is left of being patient: what the lane has failed for counts."""
+        if self.failing_since is None:
+            return seconds
+        return max(min(LAST_TRY_SECONDS, seconds), seconds - (now - self.failing_since))
 
     def close(self) -> None:
         """Has all carried out and the thread end then."""
