@@ -11,11 +11,11 @@ from journeyman.cli import run
 from journeyman.composition import compose_settings
 from journeyman.context import RunStopped
 from journeyman.errors import UserError
+from journeyman.inputs import with_absolute_paths
 from journeyman.orchestrator import Orchestrator
 from journeyman.rerun import rerun_run, verify
 from journeyman.resume import resume_run
 from journeyman.saved_config import saved_settings
-from journeyman.session import with_absolute_paths
 from support.commands import run_folders
 
 CARTPOLE = (

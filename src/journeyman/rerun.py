@@ -1,6 +1,7 @@
 """Run again what a run saved, and say whether the bits are the same."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.errors import UserError
+from journeyman.inputs import INPUTS_FILE, changed_inputs, input_digests
 from journeyman.orchestrator import Orchestrator
 from journeyman.run_folder import new_run_dir, start_of
 from journeyman.saved_config import saved_settings
@@ -18,6 +20,7 @@ from journeyman.tracking.configuration import with_overrides
 from journeyman.tracking.fetching import fetch_folder, find_folder, is_run_id
 from journeyman.tracking.jsonl import read_metrics
 
+_LOG = logging.getLogger(__name__)
 _TIMED_GROUPS = ("time",)
 _TIMED_NAMES = ("time", "duration_sec", "run_dir", "manifest", "last_evaluated")
 _TIMED_ENDINGS = ("_sec", "_per_sec", "_ready_at")
@@ -110,6 +113,8 @@ def rerun_run(original: Path, overrides: Sequence[str] = (), *, where: Sequence[
         UserError: if the folder holds no config, or the config does not validate.
     """
     settings = saved_settings(original, [*where, *overrides])
+    for change in changed_inputs(original, input_digests(settings.model_dump(mode="json"))):
+        _LOG.warning("%s since the run %s read it", change, original)
     run_dir, given = new_run_dir(settings.outputs_path), saved_overrides(original)
     said = None if given is None else with_overrides(given, overrides)
     orchestrator = Orchestrator(settings, run_dir=run_dir, overrides=said, show=True)
@@ -202,8 +207,12 @@ def changed_since(run_dir: Path, now: Mapping[str, Any]) -> list[str]:
 
 
 def _likely_causes(original: Path, again: Path) -> list[str]:
-    """Names what differs between the machines and sources of two runs."""
-    changes = changed_since(original, _read(again / "environment.json"))
+    """Names what differs between the inputs, machines and sources of two runs."""
+    inputs = again / INPUTS_FILE
+    read = json.loads(inputs.read_text()) if inputs.is_file() else {}
+    changes = changed_inputs(original, read) + changed_since(
+        original, _read(again / "environment.json")
+    )
     return [f"likely cause: {change}" for change in changes]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from journeyman.environment import describe_environment
 from journeyman.errors import UserError
+from journeyman.inputs import changed_inputs, input_digests
 from journeyman.orchestrator import Orchestrator
 from journeyman.rerun import changed_since
 from journeyman.saved_config import saved_settings
@@ -35,4 +36,6 @@ def resume_run(run_dir: Path) -> None:
             _LOG.warning(
                 "%s since the run began; its bits may differ from an undisturbed one's", change
             )
+    for change in changed_inputs(run_dir, input_digests(settings.model_dump(mode="json"))):
+        _LOG.warning("%s since the run began; a part of it may be learned from each", change)
     Orchestrator(settings, run_dir=run_dir, show=True).resume()

@@ -1,6 +1,5 @@
 """One tracked run: its folder, its record, its tracker, and a truthful end."""
 
-import copy
 import hashlib
 import json
 import logging
@@ -18,8 +17,8 @@ from journeyman.checkpoint import load_checkpoint, write_atomically, write_json
 from journeyman.context import Progress, RunStopped
 from journeyman.environment import describe_environment
 from journeyman.errors import UserError
+from journeyman.inputs import INPUTS_FILE, note_inputs, with_absolute_paths
 from journeyman.policies.mlflow_flavor import write_model
-from journeyman.policies.registry import BUILT_IN, is_path
 from journeyman.reporting.run_page import write_run_page
 from journeyman.results import AnnealStageResult, AnnealSummary, RunResult
 from journeyman.run_folder import RUNNING, note_status, status_of
@@ -136,6 +135,7 @@ class RunSession:
             self._require_no_run()
             text = yaml.safe_dump(with_absolute_paths(config), sort_keys=False, allow_unicode=True)
             write_atomically(self.run_dir / "config.yaml", text.encode())
+            note_inputs(config, self.run_dir)
             if self._overrides is not None:
                 write_json(self.run_dir / OVERRIDES_FILE, list(self._overrides))
         # What the run began with stays on record; a resumed one is warned where it differs.
@@ -147,8 +147,9 @@ class RunSession:
             self.tracker.start(self._run_info(config, machine))
             self.tracker.artifact(self.run_dir / "config.yaml")
             self.tracker.artifact(self.run_dir / "environment.json")
-            if (self.run_dir / OVERRIDES_FILE).is_file():
-                self.tracker.artifact(self.run_dir / OVERRIDES_FILE)
+            for name in (OVERRIDES_FILE, INPUTS_FILE):
+                if (self.run_dir / name).is_file():
+                    self.tracker.artifact(self.run_dir / name)
         except BaseException as error:
             killed = not isinstance(error, Exception)
             note_status(self.run_dir, (RunStatus.KILLED if killed else RunStatus.FAILED).value)
@@ -275,30 +276,6 @@ def saved_overrides(run_dir: Path) -> list[str] | None:
         return None
     overrides: list[str] = json.loads(path.read_text())
     return overrides
-
-
-_PATHS = (
-    ("outputs",),
-    ("dataset", "manifest"),
-    ("dataset", "policy"),
-    ("strategy", "policy"),
-    ("promotion", "champion"),
-    ("env", "demonstrator"),
-)
-
-
-def with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config whose paths mean the same from any folder, so that it can be rerun."""
-    whole = copy.deepcopy(config)
-    for *sections, name in _PATHS:
-        block = whole
-        for section in sections:
-            block = block[section]
-        given = block.get(name)
-        named = name == "demonstrator" and given is not None and not is_path(given)
-        if given is not None and given not in BUILT_IN and not named:
-            block[name] = str(Path(given).resolve())
-    return whole
 
 
 def run_name(settings: Settings, overrides: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ FLOORS = {
     "learning": 2,
     "reporting": 2,
     "context": 2,
+    "inputs": 2,
     "run_folder": 1,
     "data": 1,
     "env": 1,

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 
 def free_port() -> int:

@@ -17,8 +17,9 @@ LARGEST_LOG_MIB = 256
 """A log of metrics that is larger stays in the run folder."""
 _WHOLE = re.compile(
     r"(config\.yaml|overrides\.json|environment\.json|results\.json|inputs\.json"
-    r"|metrics\.jsonl(\.\d+)?|checkpoints)"
+    r"|metrics\.jsonl(\.\d+)?)"
 )
+_START = "checkpoints/start.safetensors"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _LOG = logging.getLogger(__name__)
 
@@ -71,9 +72,13 @@ def fetch_folder(run_id: str, address: StoreAddress, into: Path) -> None:
     _run(client, run_id, address)
     with store_errors(address):
         kept = [item.path for item in client.list_artifacts(run_id)]
-        for path in kept:
-            if _WHOLE.fullmatch(path):
-                client.download_artifacts(run_id, path, str(into))
+        wanted = [path for path in kept if _WHOLE.fullmatch(path)]
+        # Of the checkpoints a rerun needs the one that the run was begun from.
+        if "checkpoints" in kept:
+            checkpoints = [item.path for item in client.list_artifacts(run_id, "checkpoints")]
+            wanted += [path for path in checkpoints if path == _START]
+        for path in wanted:
+            client.download_artifacts(run_id, path, str(into))
     if not (into / "config.yaml").is_file():
         raise UserError(
             f"{run_id}: {address.shown} has no config.yaml of this run; name its run folder"
@@ -109,7 +114,10 @@ def _client(address: StoreAddress) -> Any:
 def _run(client: Any, run_id: str, address: StoreAddress) -> Any:
     from mlflow.exceptions import MlflowException
 
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(f"{run_id}: no such run in {address.shown}") from error
+    with store_errors(address):
+        try:
+            return client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise UserError(f"{run_id}: no such run in {address.shown}") from error
