@@ -23,6 +23,7 @@ from journeyman.reporting.run_page import write_run_page
 from journeyman.results import AnnealStageResult, AnnealSummary, RunResult
 from journeyman.run_folder import RUNNING, note_status, status_of
 from journeyman.settings.root import Settings
+from journeyman.settings.tracking import hide_passwords_in, without_passwords
 from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.configuration import CONFIGURATION_TAG, configuration_digest
 from journeyman.tracking.fetching import keep_log
@@ -123,7 +124,8 @@ class RunSession:
         )
         self._is_new = position is None
         self.describe_course: Callable[[], Mapping[str, Any]] = dict
-        self._overrides = overrides if self._is_new else saved_overrides(run_dir)
+        given = None if overrides is None else without_passwords(overrides)
+        self._overrides = given if self._is_new else saved_overrides(run_dir)
 
     def __enter__(self) -> Self:
         config = self.settings.model_dump(mode="json")
@@ -133,6 +135,7 @@ class RunSession:
         )
         if self._is_new:
             self._require_no_run()
+            hide_passwords_in(self.run_dir / ".hydra")
             text = yaml.safe_dump(with_absolute_paths(config), sort_keys=False, allow_unicode=True)
             write_atomically(self.run_dir / "config.yaml", text.encode())
             note_inputs(config, self.run_dir)
