@@ -12,7 +12,7 @@ from journeyman.config_folder import parse_command_line
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text()
 COMMANDS = re.findall(
-    r"^(?:\$ )?journeyman ((?!rerun|resume|ui|\.\.\.).+?)(?:\s+#.*)?$", README, re.M
+    r"^(?:\$ )?journeyman ((?!rerun|resume|ui|doctor|sync|\.\.\.).+?)(?:\s+#.*)?$", README, re.M
 )
 
 
