@@ -184,6 +184,75 @@ def baselines_part(measured: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+SPECIFIED = {
+    "fridges in use": 0.37,
+    "showers in use": 0.25,
+    "beds in use": 0.64,
+    "an agent eats, cooks, showers or sleeps": 0.38,
+    "a competent agent's reward a tick": -0.02,
+    "an idle agent's reward a tick": -0.11,
+}
+"""What the town was designed for, eight agents with two of each object."""
+
+
+def use_part(measured: Mapping[str, Any]) -> str:
+    """Returns the tables of how much objects and agents are in use.
+
+    Args:
+        measured: what ``benchmarks/town_baselines.py`` wrote.
+    """
+    home = measured["scenarios"]["neighbourhood"]
+    played, idle = home["demonstrator"], home["idle"]
+    found = (
+        *(f"{100 * played['occupancy'][kind]:.0f} %" for kind in ("fridge", "shower", "bed")),
+        f"{100 * _at_objects(played):.0f} %",
+        f"{played['reward_mean']:.3f}, of which needs {played['survival_mean']:.3f}",
+        f"{idle['reward_mean']:.3f}, of which needs {idle['survival_mean']:.3f}",
+    )
+    lines = [
+        "`neighbourhood`, the demonstrator's play (idling in the last row):",
+        "",
+        "| | designed for | measured |",
+        "|---|---|---|",
+    ]
+    for (what, figure), value in zip(SPECIFIED.items(), found, strict=True):
+        shown = f"{100 * figure:.0f} %" if figure > 0.0 else f"{figure:.2f}"
+        lines.append(f"| {what} | {shown} | {value} |")
+    spent = list(played["time_shares"])
+    lines += [
+        "",
+        "Shares of time, in %: each kind of object in use, and what agents do with theirs. Random "
+        "and idle players do none of it to speak of.",
+        "",
+        f"| scenario | player | {' | '.join(f'{kind}s' for kind in OBJECT_KINDS)} | "
+        + " | ".join(_SPENT[name] for name in spent)
+        + " |",
+        "|---|---|" + "---|" * (len(OBJECT_KINDS) + len(spent)),
+    ]
+    for scenario, players in measured["scenarios"].items():
+        for player, row in players.items():
+            if player not in ("random", "idle"):
+                shares = [*(row["occupancy"].get(kind, 0.0) for kind in OBJECT_KINDS)]
+                shares += [row["time_shares"][name] for name in spent]
+                figures = " | ".join(f"{100 * share:.0f}" for share in shares)
+                lines.append(f"| {scenario} | {player} | {figures} |")
+    return "\n".join(lines)
+
+
+_SPENT = {
+    "eat": "eats",
+    "cook": "cooks",
+    "shower": "showers",
+    "sleep": "sleeps",
+    "shift": "works",
+    "queue": "queues",
+}
+
+
+def _at_objects(row: Mapping[str, Any]) -> float:
+    return float(sum(row["time_shares"][name] for name in ("eat", "cook", "shower", "sleep")))
+
+
 def speed_part(measured: Mapping[str, Any]) -> str:
     """Returns the table of costs.
 
@@ -191,9 +260,9 @@ def speed_part(measured: Mapping[str, Any]) -> str:
         measured: what ``benchmarks/town.py`` wrote.
     """
     lines = [
-        f"{measured['machine']}. Compiling on first use took {measured['compile_s']:.0f} s; from "
-        f"then on loading the compiled code takes {measured['load_s']:.2f} s, after "
-        f"{measured['import_s']:.1f} s of imports.",
+        f"{measured['machine']}. Compiling on first use took {_each(measured['compile_s'], '.0f')} "
+        f"s; from then on loading the compiled code takes {_each(measured['load_s'], '.2f')} s, "
+        f"after {measured['import_s']:.1f} s of imports.",
         "",
         "| worlds x agents | threads | agent-steps/s | without observations | "
         "ns an agent-step: with, without | bytes a lane: state, outputs |",
@@ -211,6 +280,12 @@ def speed_part(measured: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _each(seconds: Mapping[str, float], digits: str) -> str:
+    """Returns figures by number of threads as words."""
+    words = [f"{value:{digits}} ({threads} thread)" for threads, value in seconds.items()]
+    return " and ".join([words[0], *(word.replace("thread", "threads") for word in words[1:])])
+
+
 def parts(
     settings: TownSettings, baselines: Mapping[str, Any], speed: Mapping[str, Any]
 ) -> dict[str, str]:
@@ -219,6 +294,7 @@ def parts(
         "rules": rules_part(settings),
         "scenarios": scenarios_part(),
         "baselines": baselines_part(baselines),
+        "use": use_part(baselines),
         "speed": speed_part(speed),
     }
 

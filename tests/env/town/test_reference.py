@@ -63,6 +63,28 @@ def test_hand_written_text_stays_and_unknown_parts_are_refused():
         filled(document, {})
 
 
+def test_objects_and_agents_are_in_use_as_the_document_says():
+    """Nearly as much as the town was designed for; each share follows from the events."""
+    home = json.loads(BASELINES.read_text())["scenarios"]["neighbourhood"]["demonstrator"]
+    for kind, designed in (("fridge", 0.37), ("shower", 0.25), ("bed", 0.64)):
+        assert 0.75 * designed < home["occupancy"][kind] < 1.05 * designed, kind
+    spent, events = home["time_shares"], home["events"]
+    assert 0.33 < sum(spent[name] for name in ("eat", "cook", "shower", "sleep")) < 0.4
+    for name, event, ticks in (
+        ("eat", "meal", 15),
+        ("cook", "cooked", 40),
+        ("shower", "shower", 30),
+        ("sleep", "sleep", 60),
+    ):
+        # Uses completed take their ticks; what is stopped early or under way at the end is more.
+        completed = events[event] * ticks / 1440
+        assert completed <= spent[name] + 1e-4, name
+        assert spent[name] < 1.15 * completed, name
+    assert spent["shift"] == pytest.approx(events["shift_tick"] / 1440, abs=1e-4)
+    # Agents and objects are the same ones: 8 agents to 2 beds.
+    assert home["occupancy"]["bed"] == pytest.approx(spent["sleep"] * 8 / 2, abs=1e-3)
+
+
 def test_the_baselines_keep_their_order():
     measured = json.loads(BASELINES.read_text())
     assert measured["episodes"] == 100
@@ -72,3 +94,6 @@ def test_the_baselines_keep_their_order():
         worst = players["demonstrator"]["return_interval"][0]
         for other in ("random", "idle"):
             assert worst > players[other]["return_interval"][1] + 30.0, scenario
+        # and random and idle players are equals, of which no order is claimed
+        means = [players[other]["return_mean"] for other in ("random", "idle")]
+        assert abs(means[0] - means[1]) < 1.0, scenario
