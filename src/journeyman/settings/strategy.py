@@ -81,7 +81,9 @@ class PPOSettings(Section):
     normalize_rewards: bool
     """Divide rewards by the running deviation of the discounted return."""
     normalize_features: bool
-    """Whiten features by running mean and deviation; frozen in evaluation."""
+    """Whiten features by running mean and deviation; frozen in evaluation. Imitation before
+    practice in ``strategy=anneal`` then whitens too, by its demonstrations; ``strategy=bc`` never
+    does."""
     critic_warmup: int = Field(ge=0, le=1_000_000)
     """First updates in which only the value function learns."""
     demonstration_batch_size: int = Field(ge=1, le=1_000_000)
