@@ -5,6 +5,7 @@ any moment keeps its lines, and a rotation never parts one.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ from journeyman.tracking.telemetry import TELEMETRY_VERSION, validate_line
 from journeyman.tracking.values import finite
 
 FILE_NAME = "metrics.jsonl"
-_RESERVED = ("group", "step", "time", "log_stream_offset")
+_RESERVED = frozenset({"group", "step", "time", "log_stream_offset"})
+_ENCODE = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 class JsonlTracker:
@@ -102,7 +104,7 @@ class JsonlTracker:
         if group == "ppo":
             line.setdefault("telemetry_version", TELEMETRY_VERSION)
         validate_line(line)
-        self._write(json.dumps(line, allow_nan=False, separators=(",", ":")))
+        self._write(_ENCODE(line))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Keeps no tags: the run folder has its config and results."""
@@ -188,6 +190,9 @@ def _native(group: str, name: str, value: Any, step: int) -> MetricValue:
     """Returns a value as JSON has it: NumPy scalars and 0-d tensors become Python's own."""
     if name in _RESERVED:
         raise ValueError(f"metric name {name!r} of group {group!r} is reserved")
+    # The common case first: this runs on the training thread, for every value.
+    if type(value) is float and math.isfinite(value):
+        return value
     if hasattr(value, "item"):
         value = value.item()
     if not isinstance(value, str):

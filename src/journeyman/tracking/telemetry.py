@@ -4,6 +4,7 @@ Counts are ints, flags are bools. A field that only exists inside an anneal, onl
 only where it is defined is absent elsewhere, never null.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -211,7 +212,7 @@ def validate_line(line: Mapping[str, Any]) -> None:
     if not isinstance(metrics.pop("log_stream_offset", None), int):
         raise ValueError(f"a line of group {group!r} needs an integer log_stream_offset")
     for name, value in metrics.items():
-        if not isinstance(value, str):
+        if not (type(value) is float and math.isfinite(value)) and not isinstance(value, str):
             finite(f"{group}/{name}", value, step)
 
 
