@@ -79,7 +79,14 @@ class LeftOpen:
 
 def mlflow_settings() -> MlflowSettings:
     return MlflowSettings(
-        kind="mlflow", uri=None, experiment="tests", run_name=None, flush_seconds=1, flush_metrics=9
+        kind="mlflow",
+        uri=None,
+        experiment="tests",
+        run_name=None,
+        flush_seconds=1,
+        flush_metrics=9,
+        system_metrics=False,
+        system_metrics_seconds=10.0,
     )
 
 

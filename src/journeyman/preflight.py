@@ -81,6 +81,10 @@ def _tracking_reachable(settings: Settings) -> None:
 
     _outputs_writable(settings)  # else the embedded store has the same problem in other words
     check_reachable(settings.tracking, settings.outputs_path)
+    if getattr(settings.tracking, "system_metrics", False):
+        from journeyman.tracking.system import require_psutil
+
+        require_psutil()
 
 
 def _world_possible(settings: Settings) -> None:

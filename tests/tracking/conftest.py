@@ -31,6 +31,8 @@ def mlflow_settings(**changes: Any) -> MlflowSettings:
         "run_name": None,
         "flush_seconds": 0.2,
         "flush_metrics": 500,
+        "system_metrics": False,
+        "system_metrics_seconds": 10.0,
     }
     return MlflowSettings(**{**values, **changes})
 

@@ -181,7 +181,8 @@ from journeyman.tracking.protocol import RunInfo, RunStatus
 outputs, name = Path(sys.argv[1]), sys.argv[2]
 tracker = MlflowTracker(
     MlflowSettings(kind="mlflow", uri=None, experiment="race", run_name=None,
-                   flush_seconds=60.0, flush_metrics=1000),
+                   flush_seconds=60.0, flush_metrics=1000, system_metrics=False,
+                   system_metrics_seconds=10.0),
     outputs=outputs,
 )
 tracker.start(RunInfo(experiment="race", name=name, run_dir=outputs / name))

@@ -83,6 +83,10 @@ class MlflowSettings(Section):
     """A buffer is delivered at least this often."""
     flush_metrics: int = Field(ge=1, le=1000)
     """A buffer is delivered when it holds this many values."""
+    system_metrics: bool
+    """Sample processor, memory, disk and GPUs while a run is at work; needs ``psutil``."""
+    system_metrics_seconds: float = Field(gt=0.0, le=3600.0)
+    """Seconds between two such samples."""
 
     @field_validator("uri")
     @classmethod

@@ -18,6 +18,7 @@ from journeyman.tracking.protocol import (
     StageRun,
     Tracker,
 )
+from journeyman.tracking.system import SystemTracker
 
 
 class CompositeTracker:
@@ -128,7 +129,10 @@ def build_tracker(
     of_log = None if position is None else {n: p for n, p in position.items() if n != "mlflow"}
     jsonl = JsonlTracker(metrics_log, run_dir, position=of_log)
     # The first one checks names and values before anything is written.
-    first: Tracker = NoTracker()
-    if isinstance(settings, MlflowSettings):
-        first = MlflowTracker(settings, outputs=outputs, position=of_mlflow)
-    return CompositeTracker([first, jsonl])
+    if not isinstance(settings, MlflowSettings):
+        return CompositeTracker([NoTracker(), jsonl])
+    mlflow = MlflowTracker(settings, outputs=outputs, position=of_mlflow)
+    trackers: list[Tracker] = [mlflow, jsonl]
+    if settings.system_metrics:
+        trackers.append(SystemTracker(mlflow.sample, settings.system_metrics_seconds))
+    return CompositeTracker(trackers)

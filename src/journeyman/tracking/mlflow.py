@@ -78,7 +78,7 @@ class MlflowTracker:
         self._address = resolve_address(settings.uri, outputs)
         self._outputs = outputs
         self._patience = finish_patience_seconds
-        self._check = MetricCheck()
+        self._check, self._sampled = MetricCheck(), MetricCheck()
         self._given = position
         self._goes_on = False
         self._artifact_seconds = ARTIFACT_SECONDS
@@ -146,6 +146,12 @@ class MlflowTracker:
         pairs = self._check(group, metrics, step)
         if pairs:
             self._queue.put(Points(self._started_job, self._now(), int(step), pairs))
+
+    def sample(self, metrics: Mapping[str, float], step: int) -> None:
+        """Queues measurements of the machine as ``system/...``; called on a thread of its own."""
+        delivery, pairs = self._delivery, self._sampled("system", metrics, step)
+        if delivery is not None:
+            delivery.put(Points(self._started_job, now_milliseconds(), step, pairs))
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Queues tags of the job's run."""
