@@ -125,7 +125,7 @@ def test_a_run_goes_through_every_kind_of_outage(
     server: MlflowServer, proxy: Proxy, begin: Callable[..., Run]
 ) -> None:
     """500, refused, answers lost after the server took them, too slow, killed and brought back."""
-    run = begin("strategy.updates=3000")
+    run = begin("strategy.updates=900")
     run.reaches(20)
     proxy.fail("drop", only="log-batch", times=3)
     run.reaches(20)
@@ -318,6 +318,8 @@ def test_training_waits_for_no_answer(
         run_name=None,
         flush_seconds=0.1,
         flush_metrics=100,
+        system_metrics=False,
+        system_metrics_seconds=10.0,
     )
     tracker = MlflowTracker(settings, outputs=tmp_path, finish_patience_seconds=1.0)
     file = tmp_path / "config.yaml"

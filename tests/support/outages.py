@@ -13,7 +13,7 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +120,14 @@ class Proxy:
                     return
                 if mode == "slow":
                     time.sleep(proxy.seconds)
-                try:
-                    upstream = http.client.HTTPConnection("127.0.0.1", server_port, timeout=60)
-                    upstream.request(self.command, self.path, body, dict(self.headers))
-                    answer = upstream.getresponse()
-                    content = answer.read()
-                except (OSError, http.client.HTTPException):
-                    return
+                upstream = http.client.HTTPConnection("127.0.0.1", server_port, timeout=60)
+                with closing(upstream):
+                    try:
+                        upstream.request(self.command, self.path, body, dict(self.headers))
+                        answer = upstream.getresponse()
+                        content = answer.read()
+                    except (OSError, http.client.HTTPException):
+                        return
                 if mode == "drop":
                     return
                 self.send_response_only(answer.status)

@@ -192,9 +192,10 @@ def test_what_comes_again_however_often_it_is_tried(error, lasting):
 
 def test_only_requests_to_mlflow_are_silenced(caplog):
     quieten()
-    quieten()
     logger = logging.getLogger("urllib3.connectionpool")
-    assert len(logger.filters) == 1
+    before = list(logger.filters)
+    quieten()
+    assert logger.filters == before
     with caplog.at_level(logging.WARNING):
         logger.warning("Retrying (...) after connection broken: /api/2.0/mlflow/runs/log-batch")
         logger.warning("Retrying (...) after connection broken: /dataset.npz")

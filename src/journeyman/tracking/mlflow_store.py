@@ -241,14 +241,16 @@ def open_patiently(store: MlflowStore, operation: OpenRun) -> None:
         Exception: what the store raised last; a run that it created nevertheless has ended
             FAILED, if it could be told so.
     """
-    deadline = time.monotonic() + OPENING_SECONDS
+    deadline: float | None = None
     while True:
         try:
             store.open_run(operation)
             return
         # Whatever a store raises; what it means is for the store to say.
         except Exception as error:
-            if store.refuses(error) or time.monotonic() > deadline:
+            late = deadline is not None and time.monotonic() > deadline
+            deadline = deadline or time.monotonic() + OPENING_SECONDS
+            if store.refuses(error) or late:
                 with contextlib.suppress(Exception):
                     store.fail_run(operation.run)
                 raise
