@@ -104,7 +104,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         _USE,
-        "cooking puts its meals into the fridge nearest to the cook when it is completed",
+        "cooking puts its meals into the fridge nearest to the cook when it is completed; the cook "
+        "eats a portion of its own meanwhile, hunger +{affordances.cook_meal.hunger}",
         (
             "test_cooking_puts_three_meals_into_the_nearest_fridge",
             "test_cooking_stopped_early_yields_no_meals",

@@ -84,14 +84,16 @@ def test_cooking_puts_three_meals_into_the_nearest_fridge(stage):
         for f in fridges
     ]
     nearest = fridges[gaps.index(min(gaps))]
+    town.agents["hunger"][0] = 0.3
     town.step(COOK)
     events = town.step(WAIT, ticks=39)["events"](0)
     assert events == {"cooked": 1.0}
     assert town.objects["stock"][nearest] == 8
     assert town.objects["stock"][fridges].sum() == 13
-    # wallet 2 - .15, energy .8 - .05 - 40 x .002
+    # wallet 2 - .15, energy .8 - .05 - 40 x .002, hunger .3 + .4 - 40 x .0025
     assert town.agents["wallet"][0] == pytest.approx(1.85)
     assert town.agents["energy"][0] == pytest.approx(0.67)
+    assert town.agents["hunger"][0] == pytest.approx(0.6)
 
 
 def test_a_fridge_holds_no_more_than_its_capacity(stage):
