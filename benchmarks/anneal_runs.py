@@ -34,6 +34,12 @@ SNAPSHOTS = 4
 
 QUICK_SCRATCH_UPDATES = 48
 
+DECISIVE = {
+    *("seed", "strategy", "dataset", "anneal", "social_reward"),
+    *("env", "policy", "evaluation", "checkpoint"),
+}
+"""Sections of the settings that a run's figures depend on."""
+
 
 def demonstrator_path(name: str, cache: Path) -> Path:
     """Returns where a task's demonstrator is kept."""
@@ -115,8 +121,7 @@ def run_method(name: str, method: str, seed: int, cache: Path, *, quick: bool) -
 
 def config_digest(settings: Settings, demonstrator: Path | None) -> str:
     """Returns a digest of all that decides what a run comes to, paths left out."""
-    document = settings.model_dump(mode="json")
-    document.pop("outputs")
+    document = settings.model_dump(mode="json", include=DECISIVE)
     if demonstrator is not None:
         document["env"]["demonstrator"] = load_checkpoint(demonstrator).digest("policy")
     text = json.dumps([VERSION, document], sort_keys=True)
