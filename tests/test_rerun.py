@@ -26,6 +26,17 @@ CARTPOLE = (
 SMALL = {
     "bc": ("strategy=bc", "strategy.epochs=2", "dataset.worlds=4", "dataset.ticks=60"),
     "ppo": ("strategy=ppo", "strategy.updates=2", "strategy.worlds=2", "strategy.rollout_ticks=32"),
+    "anneal": (
+        "strategy=anneal",
+        "anneal=quick",
+        "dataset.worlds=4",
+        "dataset.ticks=60",
+        "strategy.ppo.worlds=2",
+        "strategy.ppo.rollout_ticks=16",
+        "anneal.stages.1.epochs=2",
+        "anneal.guardrails.bc_accuracy.threshold=0.0",
+        "anneal.guardrails.bc_accuracy.min_over_majority=0.0",
+    ),
     "town bc": (
         "strategy=bc",
         "strategy.epochs=2",
@@ -71,6 +82,39 @@ def test_a_run_begun_from_a_checkpoint_begins_from_it_again(tmp_path: Path) -> N
     assert load_checkpoint(again / "checkpoints" / "start.safetensors").digest("policy") == (
         start.digest("policy")
     )
+
+
+def test_what_differs_between_two_machines_is_named_as_the_likely_cause(tmp_path: Path) -> None:
+    environment = {
+        "python": "3.11.7",
+        "processor": "one",
+        "torch_threads": 1,
+        "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
+        "git": {"commit": "abc", "diff": ""},
+    }
+    other = {
+        **environment,
+        "processor": "another",
+        "torch_threads": 4,
+        "packages": {"torch": "2.14.0", "numpy": "2.4.6"},
+        "git": {"commit": "abc", "diff": "+ a line"},
+    }
+    for name, about, loss in (("one", environment, 0.5), ("other", other, 0.25)):
+        folder = tmp_path / name
+        folder.mkdir()
+        line = {"group": "bc", "step": 3, "log_stream_offset": 0, "time": name, "loss": loss}
+        (folder / "metrics.jsonl").write_text(f"{json.dumps(line)}\n")
+        (folder / "results.json").write_text(json.dumps({"result": {"weights_digest": name}}))
+        (folder / "environment.json").write_text(json.dumps(about))
+    assert verify(tmp_path / "one", tmp_path / "other", ["seed=1"]) == [
+        "metrics.jsonl line 1, bc/loss at step 3: 0.5 != 0.25",
+        "results.json weights_digest: one != other",
+        "likely cause: seed=1 was given",
+        "likely cause: packages.torch was 2.13.0, is 2.14.0",
+        "likely cause: processor was one, is another",
+        "likely cause: torch_threads was 1, is 4",
+        "likely cause: git.diff differs",
+    ]
 
 
 def tracked(tmp_path: Path, name: str) -> tuple[str, Path]:

@@ -78,7 +78,10 @@ def fetch_folder(run_id: str, address: StoreAddress, into: Path) -> None:
             checkpoints = [item.path for item in client.list_artifacts(run_id, "checkpoints")]
             wanted += [path for path in checkpoints if path == _START]
         for path in wanted:
-            client.download_artifacts(run_id, path, str(into))
+            # MLflow puts a file right into the folder it is given, whatever its path was.
+            folder = (into / path).parent
+            folder.mkdir(exist_ok=True)
+            client.download_artifacts(run_id, path, str(folder))
     if not (into / "config.yaml").is_file():
         raise UserError(
             f"{run_id}: {address.shown} has no config.yaml of this run; name its run folder"
