@@ -1,12 +1,14 @@
 """What a run takes of its machine, measured on request."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +112,14 @@ def test_gpus_are_asked_for_where_there_are_any(tmp_path, nvidia_smi):
     assert found["gpu_1_memory_mebibytes"] == 5.0
     assert "gpu_1_percent" not in found
     assert gpu_metrics("") == {}
+
+
+def test_the_metrics_reference_has_all_of_them(tmp_path, nvidia_smi):
+    nvidia_smi("echo '0, 37, 1024'")
+    reference = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    documented = set(re.findall(r"^\| `system/([^`]+)`", reference, re.MULTILINE))
+    sampled = {name.replace("gpu_0", "gpu_<n>") for name in Sampler(tmp_path).sample()}
+    assert documented == sampled
 
 
 def test_a_driver_that_fails_is_said_once(tmp_path, nvidia_smi, caplog):
