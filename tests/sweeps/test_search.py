@@ -6,13 +6,19 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from hydra_plugins.journeyman_optuna_sweeper.optuna_sweeper import OptunaSweeper
+from journeyman.config_folder import parse_command_line
 from journeyman.errors import UserError
-from journeyman.sweeps.planning import search_space_of, with_params
+from journeyman.sweeps.planning import plan_sweep, search_space_of, with_params
 from journeyman.sweeps.record import JOB_FILE, JobOutcome, JobRecord, JobStatus, SweepRecord
 from journeyman.sweeps.search import STUDY_FILE, Search, SearchOptions
 from journeyman.sweeps.search_space import Choice, Span
@@ -84,13 +90,75 @@ def test_a_space_is_read_as_hydra_writes_sweeps() -> None:
     assert space.axes["strategy.ppo.lr"] == Span(1e-4, 1e-2, None, True)
     assert space.axes["policy"] == Choice(("small", "default"))
     assert space.axes["anneal.cycles"] == Span(1, 3, 2), "the end of a range is left out"
-    # Corners: the first values; then, one at a time, lr high, policy default, cycles 3.
-    assert [job[2:] for job in space.corners()] == [
-        ["strategy.ppo.lr=0.0001", "policy=small", "anneal.cycles=1"],
-        ["strategy.ppo.lr=0.01", "policy=small", "anneal.cycles=1"],
-        ["strategy.ppo.lr=0.0001", "policy=default", "anneal.cycles=1"],
-        ["strategy.ppo.lr=0.0001", "policy=small", "anneal.cycles=3"],
+
+
+def test_a_small_space_is_probed_at_every_combination_of_its_ends() -> None:
+    space = search_space_of(["lr=interval(1,2)", "policy=a,b,c", "seed=3"])
+    jobs = space.probes(6, rng=np.random.default_rng(0))
+    assert jobs[0] == space.first() == ["seed=3", "lr=1.0", "policy=a"]
+    assert sorted(tuple(job[1:]) for job in jobs) == [
+        (f"lr={lr}", f"policy={policy}") for lr in ("1.0", "2.0") for policy in "abc"
     ]
+
+
+def test_a_large_space_is_probed_at_its_ends_and_all_over() -> None:
+    """2 * 3 * 2 * 2 ** 9 combinations of ends are more than 400.
+
+    So each end once, 1 + 1 + 2 + 1 + 9 = 14 jobs, then draws: half of the logarithmic scale from
+    1e-4 to 1e-2 lies below 1e-3.
+    """
+    axes = ["lr=tag(log,interval(1e-4,1e-2))", "policy=a,b,c", "n=range(1,8,2)"]
+    space = search_space_of([*axes, *(f"x{n}=0,1" for n in range(9))])
+    probes = space.probes(400, rng=np.random.default_rng(0))
+    jobs = [dict(word.split("=") for word in job) for job in probes]
+    assert len(jobs) == 400
+    ones = [{job[key] for job in jobs[:14]} for key in ("lr", "policy", "n")]
+    assert ones == [{"0.0001", "0.01"}, {"a", "b", "c"}, {"1", "7"}]
+    assert {job["n"] for job in jobs} == {"1", "3", "5", "7"}
+    rates = [float(job["lr"]) for job in jobs[14:]]
+    assert all(1e-4 <= rate <= 1e-2 for rate in rates)
+    assert 0.4 < sum(rate < 1e-3 for rate in rates) / len(rates) < 0.6
+    pairs = {(job["x0"], job["x1"], job["policy"]) for job in jobs}
+    assert len(pairs) == 12, "combinations, not one axis at a time"
+
+
+def test_a_combination_that_is_refused_is_found_before_the_first_trial() -> None:
+    """Each value is valid beside the first ones; only plan=true with strategy=bc is not."""
+    argv = ["--multirun", "sweep=optuna", "plan=false,true", "strategy=anneal,bc"]
+    arguments = parse_command_line(argv)
+    assert arguments is not None
+    with pytest.raises(UserError, match="plan: only strategy=anneal has one, got bc"):
+        plan_sweep(argv, arguments)
+
+
+def test_a_trial_that_cannot_be_composed_is_a_failed_one(sweep_dir: Path) -> None:
+    """The launcher would end with it, and the trials beside it with the launcher."""
+    launched: list[int] = []
+
+    class Launcher:
+        def launch(self, jobs: list[list[str]], initial_job_idx: int) -> None:
+            for job in jobs:
+                number = int(job[-1].partition("=")[2].strip("'"))
+                launched.append(number)
+                play(sweep_dir, JobRecord.planned(number, ()), *done(number))
+
+    def compose(config: object, overrides: list[str]) -> None:
+        if overrides[-1] == "hydra.sweep.subdir='1'":
+            raise ConfigCompositionException("Could not override 'anneal.stages.7.clip'")
+
+    sweeper = OptunaSweeper(**vars(options(trials=3, jobs_at_once=2)), params={})
+    sweeper.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep_dir)}}})
+    sweeper.launcher = Launcher()  # type: ignore[assignment]
+    sweeper.hydra_context = SimpleNamespace(  # type: ignore[assignment]
+        config_loader=SimpleNamespace(load_sweep_config=compose)
+    )
+    best = sweeper.sweep([*AXES])
+    assert launched == [0, 2]
+    assert states(sweep_dir) == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert best["number"] == 2
+    told = SweepRecord.read(sweep_dir).jobs
+    assert [job.status.value for job in told] == ["done", "failed", "done"]
+    assert told[1].error == "Could not override 'anneal.stages.7.clip'"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 
 class LaunchingSweeper(Sweeper):
@@ -37,6 +39,16 @@ class LaunchingSweeper(Sweeper):
         sweep_dir = Path(self.config.hydra.sweep.dir)
         OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
         return sweep_dir, self.launcher
+
+    def refusal(self, overrides: Sequence[str]) -> str | None:
+        """Returns why a job cannot be composed, or None: a launcher would end with the error."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        try:
+            self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            return " ".join(str(error).split())
+        return None
 
 
 def in_folder(overrides: Sequence[str], folder: str, arguments: Sequence[str]) -> list[str]:

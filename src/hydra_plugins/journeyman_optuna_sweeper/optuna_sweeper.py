@@ -55,8 +55,13 @@ class OptunaSweeper(LaunchingSweeper):
         space = search_space_of(with_params(options.pop("params"), arguments))
         search = Search(space, SearchOptions(**options), sweep_dir)
         while batch := search.ask():
-            jobs = [in_folder(job.overrides, job.folder, arguments) for job in batch]
-            with search.watching(batch):
-                launcher.launch(jobs, initial_job_idx=batch[0].number)
+            jobs = {job: in_folder(job.overrides, job.folder, arguments) for job in batch}
+            for job in batch:
+                if reason := self.refusal(jobs[job]):
+                    search.refuse(job, reason)
+                    del jobs[job]
+            with search.watching([*jobs]):
+                if jobs:
+                    launcher.launch([*jobs.values()], initial_job_idx=next(iter(jobs)).number)
             search.tell(batch)
         return search.best()

@@ -2,13 +2,11 @@
 
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from journeyman.context import RunStopped
@@ -98,12 +96,7 @@ def sweep_job(run_dir: Path, *, fail_fast: bool, aloud: bool = False) -> Iterato
         raise TrainingError(f"not begun: {reason}")
     earlier = JobOutcome.read(run_dir) if job.begun_before else None
     began = time.monotonic() - (0.0 if earlier is None else earlier.duration_sec or 0.0)
-    outcome = JobOutcome(
-        status=JobStatus.RUNNING,
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    outcome = JobOutcome.begun()
     outcome.write(run_dir / JOB_FILE)
     status = JobStatus.STOPPED
     error: str | None = "the process was ended"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,6 +27,8 @@ from journeyman.settings.root import Settings
 from journeyman.sweeps.search import SearchOptions
 from journeyman.sweeps.search_space import SearchSpace, parse_search_space
 
+PROBES = 64
+"""Combinations of a search's axes that are validated before its first trial."""
 _DIES_WITH_DRIVER = ("BasicLauncher", "JoblibLauncher")
 """Launchers whose jobs are pointless without the process that started them."""
 
@@ -38,7 +41,7 @@ class SweepPlan:
         argv: the command line.
         kind: ``grid``: ``jobs`` are all there will be; ``optuna``: they are sought as it runs.
         sweep_dir: absolute folder of the sweep.
-        jobs: overrides of each job, in order; of a search, the corners that were validated.
+        jobs: overrides of each job, in order; of a search, the probes that were validated.
         settings: what each of ``jobs`` composes to.
         parallel: jobs run in other processes, several at a time.
         dies_with_driver: jobs are to end when the driver does.
@@ -76,7 +79,7 @@ def plan_sweep(argv: Sequence[str], arguments: Namespace) -> SweepPlan:
     given = with_params(sweeper.get("params"), overrides)
     if kind == "optuna":
         _check_search(sweeper)
-        jobs = search_space_of(given).corners()
+        jobs = search_space_of(given).probes(PROBES, rng=np.random.default_rng(0))
     else:
         jobs = expand_sweep(given)
     settings = check_overrides(jobs, arguments.config_dir, config_name)
@@ -135,7 +138,7 @@ def _master_config(overrides: list[str], config_dir: str | None, name: str) -> D
         UserError: where that cannot be composed, in the words of ``check_overrides``.
     """
     space = parse_search_space(_parsed(overrides))
-    first = space.corners()[0]
+    first = space.first()
     setup_globals()
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="journeyman"):

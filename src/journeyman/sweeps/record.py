@@ -8,6 +8,7 @@ import os
 import shlex
 import socket
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -61,6 +62,21 @@ class JobOutcome(_Record):
     error: str | None = None
     objective: float | None = None
     """Mean return of the final policy; None where the strategy has none."""
+
+    @classmethod
+    def begun(cls) -> Self:
+        """Returns the account of a job that this process begins."""
+        return cls(
+            status=JobStatus.RUNNING,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    @classmethod
+    def failed(cls, error: str) -> Self:
+        """Returns the account of a job that failed before it began."""
+        return cls.begun().model_copy(update={"status": JobStatus.FAILED, "error": error})
 
     @property
     def may_live(self) -> bool:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.sweeps.job import PRUNED
-from journeyman.sweeps.record import STOP_FILE, JobRecord, JobStatus, SweepRecord
+from journeyman.sweeps.record import (
+    JOB_FILE,
+    STOP_FILE,
+    JobOutcome,
+    JobRecord,
+    JobStatus,
+    SweepRecord,
+)
 from journeyman.sweeps.search_space import Choice, SearchSpace
 from journeyman.tracking.values_log import ValueFollower
 
@@ -101,6 +108,12 @@ class Search:
         record = SweepRecord.read(self._sweep_dir)
         record.with_jobs([*record.jobs, *jobs]).save(self._sweep_dir)
         return jobs
+
+    def refuse(self, job: JobRecord, reason: str) -> None:
+        """Notes of a trial that is not launched why it cannot be run; ``tell`` tells the study."""
+        run_dir = self._sweep_dir / job.folder
+        run_dir.mkdir(exist_ok=True)
+        JobOutcome.failed(reason).write(run_dir / JOB_FILE)
 
     def tell(self, jobs: Sequence[JobRecord]) -> None:
         """Tells the study what became of trials: complete, pruned or failed."""

@@ -5,9 +5,12 @@ left out as in Python; ``key=interval(0.1,0.9)``: a real number, both ends in; `
 round a range or an interval: even on a logarithmic scale.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from journeyman.errors import UserError
@@ -23,6 +26,10 @@ class Choice:
     def extremes(self) -> tuple[str, ...]:
         """The values that must all be valid for the space to be."""
         return self.values
+
+    def drawn(self, rng: np.random.Generator) -> str:
+        """Returns one of them."""
+        return self.values[rng.integers(len(self.values))]
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,17 @@ class Span:
         """Both ends."""
         return tuple(dict.fromkeys((self.written(self.low), self.written(self.high))))
 
+    def drawn(self, rng: np.random.Generator) -> str:
+        """Returns a value between the ends, even on the span's scale."""
+        if self.log:
+            value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+            value = min(max(value, self.low), self.high)
+        else:
+            value = rng.uniform(self.low, self.high)
+        if self.step is not None:
+            value = self.low + self.step * round((value - self.low) / self.step)
+        return self.written(value)
+
     def written(self, value: float) -> str:
         """Returns a value as an override has it."""
         return repr(value) if self.step is None else str(int(value))
@@ -67,14 +85,34 @@ class SearchSpace:
         """Returns the overrides of a job in which each axis has a value."""
         return [*self.fixed, *(f"{key}={chosen[key]}" for key in self.axes)]
 
-    def corners(self) -> list[list[str]]:
-        """Returns jobs in which every axis takes each of its extremes once; the first has all
-        first ones."""
+    def first(self) -> list[str]:
+        """Returns the job in which every axis has the first of its extremes."""
+        return self.job({key: axis.extremes[0] for key, axis in self.axes.items()})
+
+    def probes(self, count: int, *, rng: np.random.Generator) -> list[list[str]]:
+        """Returns jobs that stand for the space: if they are all valid, trials hardly are not.
+
+        Every combination of extremes where there are no more than ``count``. Else every extreme
+        once, the others being first ones, then combinations drawn from the whole space. The first
+        job has all first extremes.
+        """
+        extremes = [axis.extremes for axis in self.axes.values()]
+        if math.prod(map(len, extremes)) <= count:
+            chosen = [
+                dict(zip(self.axes, each, strict=True)) for each in itertools.product(*extremes)
+            ]
+        else:
+            chosen = [*self._one_at_a_time()]
+            while len(chosen) < count:
+                chosen.append({key: axis.drawn(rng) for key, axis in self.axes.items()})
+        return [self.job(each) for each in chosen]
+
+    def _one_at_a_time(self) -> Iterator[dict[str, str]]:
         first = {key: axis.extremes[0] for key, axis in self.axes.items()}
-        jobs = [self.job(first)]
+        yield first
         for key, axis in self.axes.items():
-            jobs += [self.job({**first, key: value}) for value in axis.extremes[1:]]
-        return jobs
+            for value in axis.extremes[1:]:
+                yield {**first, key: value}
 
 
 def parse_search_space(overrides: Sequence[Override]) -> SearchSpace:
