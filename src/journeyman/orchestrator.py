@@ -186,9 +186,8 @@ class Orchestrator:
     def run_replay(self, sample: str | Path) -> ReplaySummary:
         """Reads one sample (the path of its npz) and returns what it holds."""
         trajectories = load_samples(Path(sample))
-        dataset = ReplayDataset.from_trajectories(
-            trajectories, self.settings.dataset.batching, label=Path(sample).stem
-        )
+        batching, label = self.settings.dataset.batching, Path(sample).stem
+        dataset = ReplayDataset.from_trajectories(trajectories, batching, label=label)
         return dataset_service.run_replay(dataset, rng=self._replay_rng())
 
     def run_replay_batch(self, index: int = 0) -> dict[str, Any]:
@@ -197,9 +196,8 @@ class Orchestrator:
 
     def run_replay_dataset(self, epochs: int = 1) -> ReplaySummary:
         """Reads the whole dataset batch by batch and returns what it holds."""
-        return dataset_service.run_replay(
-            self._replay_dataset, rng=self._replay_rng(), epochs=epochs
-        )
+        rng = self._replay_rng()
+        return dataset_service.run_replay(self._replay_dataset, rng=rng, epochs=epochs)
 
     def _replay_rng(self) -> np.random.Generator:
         return SeedPlan(self.settings.seed)["minibatch"]
@@ -232,8 +230,7 @@ class Orchestrator:
         """
         if not 0.0 <= ratio <= 1.0:
             raise ValueError(f"the anneal ratio must be in [0, 1], got {ratio}")
-        self._anneal_ratio.pinned = ratio
-        self._anneal_ratio.current = ratio
+        self._anneal_ratio.pinned = self._anneal_ratio.current = ratio
 
     def _as(self, kind: str, strategy: object) -> Settings:
         """Returns the settings with another strategy, of which they hold the values already."""
@@ -281,10 +278,9 @@ class Orchestrator:
     def _context(
         self, settings: Settings, session: RunSession, latest: Checkpoint | None
     ) -> TrainingContext:
-        seeds = SeedPlan(settings.seed)
         context = TrainingContext(
             settings=settings,
-            seeds=seeds,
+            seeds=SeedPlan(settings.seed),
             run_dir=session.run_dir,
             tracker=session.tracker,
             progress=self._progress,

@@ -57,6 +57,8 @@ def test_the_policy_is_a_model_that_the_run_put_out(outputs):
     assert [each.model_id for each in run.outputs.model_outputs] == [model.model_id]
     result = json.loads((outputs / "run" / "results.json").read_text())["result"]
     assert model.tags["weights_digest"] == result["weights_digest"]
+    stored = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert stored >= {"report.html", "results.json", "config.yaml", "checkpoints"}
     files = {path.name for path in outputs.rglob("*") if path.is_file()}
     assert {"MLmodel", "policy.safetensors"} <= files
     pickles = {name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".pth"))}
