@@ -18,6 +18,7 @@ from rich.console import Console
 from journeyman.doctor import Finding, examine, print_findings
 from journeyman.doctor.caches import dataset_cache
 from journeyman.doctor.machine import available_cores, threads
+from journeyman.doctor.stores import store
 from journeyman.doctor.versions import extras, packages
 from journeyman.run_folder import held
 from journeyman.settings.tracking import MlflowSettings
@@ -163,7 +164,7 @@ def test_runs_left_open_on_a_server_are_found(left_open: LeftOpen) -> None:
     uri = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 200
-        while about(examine(left_open.outputs, uri), "tracking")[0].health == "fail":
+        while next(store(left_open.outputs, uri)).health == "fail":
             assert server.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.5)
