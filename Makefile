@@ -1,6 +1,7 @@
 # Everything a user or a developer runs. `make help` lists it.
 PYTHON ?= python3.11
 VENV := .venv
+EXTRAS ?= torch,dev
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -19,7 +20,7 @@ install: $(INSTALLED) ## make .venv and install journeyman with torch and the te
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $(INSTALLED)
 
 run: $(INSTALLED) ## the main job: demonstrations, imitation, annealed practice, promotion
