@@ -62,7 +62,7 @@ class Run:
         where = (f"tracking.uri={proxy.uri}", f"tracking.experiment={self.experiment}")
         with self.said.open("a") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "journeyman", *PPO, *where, *arguments],
+                [sys.executable, "-m", "journeyman", *arguments, *PPO, *where],
                 cwd=cwd,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -74,9 +74,9 @@ class Run:
         return run_folders(self.outputs)[-1]
 
     def reaches(self, lines: int, seconds: float = 240.0) -> None:
-        """Waits until the run's log has this many lines more than now; the run is at work."""
+        """Waits until the run's log has this many lines more than now, or the run is done."""
         before, deadline = self._lines(), time.monotonic() + seconds
-        while self._lines() < before + lines:
+        while self._lines() < before + lines and self.process.poll() != 0:
             assert self.process.poll() is None, self.said.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -110,14 +110,27 @@ def runs_of(client: Any, experiment: str, kind: str) -> list[Any]:
     return list(client.search_runs([found.experiment_id], f"tags.kind = '{kind}'"))
 
 
+def artifacts_of(server: MlflowServer, run: Any) -> set[str]:
+    """Returns the names of a run's files where the server keeps them."""
+    place = server.folder / "artifacts" / run.info.experiment_id / run.info.run_id / "artifacts"
+    return {path.name for path in place.iterdir()}
+
+
 def assert_same(client: Any, run_dir: Path, status: str = "FINISHED") -> None:
-    """Each number of the run folder's log is in the store once, and nothing else is."""
+    """Each number of the run folder's log is in the store once, and nothing else is.
+
+    Of durations the times only: a resumed run measures others than the killed one, whose may be
+    in the store already.
+    """
     run_id = json.loads((run_dir / "tracking.json").read_text())["run_id"]
     in_folder, in_store = logged(run_dir), stored(client, run_id)
     assert len(in_folder) > 20
     assert in_store.keys() == in_folder.keys()
     for key, points in in_folder.items():
-        assert in_store[key] == points, key
+        if key.startswith("time/") or key.endswith("_sec"):
+            assert [step for step, _ in in_store[key]] == [step for step, _ in points], key
+        else:
+            assert in_store[key] == points, key
     assert client.get_run(run_id).info.status == status
 
 
@@ -144,12 +157,13 @@ def test_a_run_goes_through_every_kind_of_outage(
     assert "Traceback" not in said
     assert "does not take metrics" in said
     client = server.client()
+    proxy.fail("pass")
     if (run.folder / "tracking_spool.jsonl").exists():
         done = journeyman("sync", cwd=run.cwd, timeout=300, **QUICK)
         assert done.returncode == 0, done.stderr
     assert_same(client, run.folder)
     (job,) = runs_of(client, run.experiment, "job")
-    assert "results.json" in {item.path for item in client.list_artifacts(job.info.run_id)}
+    assert {"config.yaml", "results.json"} <= artifacts_of(server, job)
 
 
 def test_killed_in_an_outage_then_resumed_in_it(
@@ -279,8 +293,7 @@ def test_a_sweep_whose_server_goes_away_ends_and_is_synced(
     (parent,) = runs_of(client, run.experiment, "sweep")
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["sweep/done"] == 2.0
-    kept = {item.path for item in client.list_artifacts(parent.info.run_id)}
-    assert {"report.html", "sweep.json"} <= kept
+    assert {"report.html", "sweep.json"} <= artifacts_of(server, parent)
     jobs = runs_of(client, run.experiment, "job")
     assert sorted(job.data.tags["sweep.job"] for job in jobs) == ["0", "1"]
     for job in jobs:

@@ -77,7 +77,7 @@ def test_runs_and_metrics_are_in_the_database(tracked: Path, port: int) -> None:
     assert PASSWORD not in done.stdout, "in a tag or a param"
     runs = {run[0]: run for run in json.loads(done.stdout.splitlines()[-1])}
     kinds = sorted(run[2]["kind"] for run in runs.values())
-    assert kinds == ["job", "job", "sweep"]
+    assert kinds == ["job", "job", "stage", "stage", "sweep"]
     assert {run[1] for run in runs.values()} == {"FINISHED"}
     folders = run_folders(tracked / "outputs")
     assert len(folders) == 2
