@@ -31,32 +31,51 @@ COMMAND = (
 """The schedule, six updates of practice, with a promotion that plays both of its evaluations."""
 
 KILLS = 20
+MOST_RUNS = 8
+"""Each is killed about five times."""
+
+
+OFTEN = 2
+"""So often at least a kill of each kind hits, among the 20."""
 
 
 def drawn(rng: np.random.Generator) -> list[tuple[str, Moment]]:
-    """Draws a moment of each kind, in the order a run comes to them."""
+    """Draws a moment of each kind, in the order a run comes to them; some kinds have several."""
 
     def call(last: int) -> int:
         return int(rng.integers(1, last + 1))
 
-    after = bool(rng.integers(2))
+    def at(function: str, last: int = 1, *, first: int = 1, about: str = "") -> Moment:
+        after = bool(rng.integers(2))
+        return Moment(f"journeyman.{function}", first - 1 + call(last), after, about)
+
+    def of_a_checkpoint(function: str) -> Moment:
+        # The first is written after the first plays, then one every other epoch or update.
+        return Moment(function, call(4), bool(rng.integers(2)), ".safetensors")
+
+    # 60 ticks of capture, then 60 of each evaluation.
+    played = "env.town.vector_env:TownVectorEnv.step"
     return [
-        ("opening", Moment("journeyman.tracking.mlflow:MlflowStore.open_run", 1, after)),
-        # 60 ticks of capture, then 60 of each evaluation.
-        ("capture", Moment("journeyman.env.town.vector_env:TownVectorEnv.step", call(60))),
-        (
-            "first plays",
-            Moment("journeyman.env.town.vector_env:TownVectorEnv.step", 60 + call(120)),
-        ),
-        ("bc", Moment("journeyman.strategies.bc:train_epoch", call(3), after)),
-        ("ppo", Moment("journeyman.learning.optimizers:FlatOptimizer.step", 2 + call(20), after)),
-        ("tracking", Moment("journeyman.tracking.mlflow:MlflowStore.log_points", call(3), after)),
-        ("checkpoint", Moment("os:fsync", call(3), after)),
-        ("evaluation", Moment("journeyman.strategies.base:evaluate", 1, after)),
-        ("promotion", Moment("journeyman.services.promotion_store:write_json", 1, after)),
-        ("end", Moment("journeyman.session:RunSession.conclude", 1, after)),
-        ("closing", Moment("journeyman.tracking.mlflow:MlflowStore.end_run", call(2), after)),
+        ("opening", at("tracking.mlflow:MlflowStore.open_run")),
+        ("capture", at(played, 60)),
+        ("evaluation", at(played, 120, first=61)),
+        ("bc", at("strategies.bc:train_epoch", 3)),
+        ("tracking flush", at("tracking.mlflow:MlflowStore.log_points", 3)),
+        # Written but not on the disk yet, or there and not in its place yet, or just so.
+        ("checkpoint being written", of_a_checkpoint("os:fsync")),
+        ("checkpoint being written", of_a_checkpoint("pathlib:Path.replace")),
+        ("ppo", at("learning.optimizers:FlatOptimizer.step", 8, first=3)),
+        ("evaluation", at("strategies.base:evaluate")),
+        ("promotion", at("services.promotion_store:write_json")),
+        ("end", at("session:RunSession.conclude")),
+        ("closing", at("tracking.mlflow:MlflowStore.end_run", 2)),
     ]
+
+
+def enough(kills: Counter[str]) -> bool:
+    """Says whether there were as many kills as asked for, and of each kind that matters."""
+    kinds = ("capture", "bc", "ppo", "evaluation", "checkpoint being written", "tracking flush")
+    return kills.total() >= KILLS and all(kills[kind] >= OFTEN for kind in kinds)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +138,7 @@ def require_same(outputs: Path, folder: Path, whole: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_killed_at_20_random_moments(
     work: Path, processes: Processes, undisturbed: tuple[Path, float]
 ) -> None:
@@ -129,7 +148,8 @@ def test_killed_at_20_random_moments(
     kills: Counter[str] = Counter()
     queue: list[tuple[str, Moment]] = []
     number = 0
-    while kills.total() < KILLS:
+    while not enough(kills):
+        assert number < MOST_RUNS, f"too few kinds were hit: {dict(kills)}"
         folder = work / "outputs" / f"killed-{number}"
         number += 1
         command: tuple[str, ...] = (*COMMAND, f"hydra.run.dir={folder}")
@@ -154,7 +174,7 @@ def test_killed_at_20_random_moments(
                 code, said = processes.run("resume", str(folder))
                 assert code == 0, said
         require_same(work / "outputs", folder, whole)
-    assert len(kills) >= 10, kills
+    assert len(kills) >= 9, kills
     print(dict(kills), f"{number} runs")
 
 
