@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from journeyman.config_folder import parse_command_line
 from journeyman.context import RunStopped
 from journeyman.services.capture_cache import CaptureCache
 from journeyman.settings.tracking import MlflowSettings
@@ -118,8 +119,12 @@ def _hydra_command_line(plan: SweepPlan, parent: SweepRun | None) -> list[str]:
         told.append(f"+hydra.job.env_set.{PARENT_RUN_VARIABLE}='{parent.run_id}'")
     if plan.dies_with_driver:
         told.append(f"+hydra.job.env_set.{DRIVER_VARIABLE}='{os.getpid()}'")
-    options = [word for word in plan.argv if not word.startswith("hydra.sweep.dir=")]
-    return [*options, *told]
+    words = [word for word in plan.argv if not word.startswith("hydra.sweep.dir=")]
+    # Hydra wants all overrides in one place.
+    arguments = parse_command_line(words)
+    given = [] if arguments is None else arguments.overrides
+    last = max((at for at, word in enumerate(words) if word in given), default=len(words) - 1)
+    return [*words[: last + 1], *told, *words[last + 1 :]]
 
 
 class _Signals:
