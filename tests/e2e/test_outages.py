@@ -1,10 +1,7 @@
 """A real MLflow server is killed, slow, wrong or silent: what it holds in the end is the run's."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,24 +12,10 @@ import pytest
 from journeyman.settings.tracking import MlflowSettings
 from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.protocol import RunInfo, RunStatus
-from support.commands import journeyman, run_folders
-from support.outages import MlflowServer, Proxy, logged, served, stored
+from support.commands import journeyman
+from support.outages import QUICK, MlflowServer, Proxy, Run, logged, served, stored
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-PPO = (
-    "strategy=ppo",
-    "strategy.worlds=2",
-    "strategy.rollout_ticks=16",
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "policy=small",
-    "promotion=off",
-    "evaluation.episodes=2",
-    "evaluation.bootstrap_resamples=100",
-    "tracking.flush_seconds=0.3",
-)
-QUICK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 
 
 @pytest.fixture(scope="module")
@@ -50,44 +33,6 @@ def server(behind: tuple[MlflowServer, Proxy]) -> MlflowServer:
 def proxy(behind: tuple[MlflowServer, Proxy]) -> Iterator[Proxy]:
     yield behind[1]
     behind[1].fail("pass")
-
-
-class Run:
-    """A command line at work in a folder of its own, told to go by what its log has reached."""
-
-    def __init__(self, cwd: Path, proxy: Proxy, *arguments: str) -> None:
-        self.cwd, self.outputs = cwd, cwd / "outputs"
-        self.experiment = f"{cwd.parent.name}-{cwd.name}"
-        self.said = cwd / "said.txt"
-        where = (f"tracking.uri={proxy.uri}", f"tracking.experiment={self.experiment}")
-        with self.said.open("a") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "journeyman", *arguments, *PPO, *where],
-                cwd=cwd,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **QUICK, "MLFLOW_TRACKING_URI": ""},
-            )
-
-    @property
-    def folder(self) -> Path:
-        return run_folders(self.outputs)[-1]
-
-    def reaches(self, lines: int, seconds: float = 240.0) -> None:
-        """Waits until the run's log has this many lines more than now, or the run is done."""
-        before, deadline = self._lines(), time.monotonic() + seconds
-        while self._lines() < before + lines and self.process.poll() != 0:
-            assert self.process.poll() is None, self.said.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def _lines(self) -> int:
-        return sum(path.read_bytes().count(b"\n") for path in self.cwd.rglob("metrics.jsonl"))
-
-    def ends(self, code: int = 0) -> str:
-        """Waits for its end, and returns what it said."""
-        assert self.process.wait(timeout=400) == code, self.said.read_text()
-        return self.said.read_text()
 
 
 @pytest.fixture

@@ -17,7 +17,22 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from support.commands import run_folders
+
 START_SECONDS = 300.0
+PPO = (
+    "strategy=ppo",
+    "strategy.worlds=2",
+    "strategy.rollout_ticks=16",
+    "env=gymnasium",
+    "env.id=CartPole-v1",
+    "policy=small",
+    "promotion=off",
+    "evaluation.episodes=2",
+    "evaluation.bootstrap_resamples=100",
+    "tracking.flush_seconds=0.3",
+)
+QUICK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 
 
 def free_port() -> int:
@@ -210,3 +225,41 @@ def stored(client: Any, run_id: str) -> dict[str, list[tuple[int, float]]]:
         key: sorted((each.step, each.value) for each in client.get_metric_history(run_id, key))
         for key in client.get_run(run_id).data.metrics
     }
+
+
+class Run:
+    """A command line at work in a folder of its own, told to go by what its log has reached."""
+
+    def __init__(self, cwd: Path, proxy: Proxy, *arguments: str) -> None:
+        self.cwd, self.outputs = cwd, cwd / "outputs"
+        self.experiment = f"{cwd.parent.name}-{cwd.name}"
+        self.said = cwd / "said.txt"
+        where = (f"tracking.uri={proxy.uri}", f"tracking.experiment={self.experiment}")
+        with self.said.open("a") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "journeyman", *arguments, *PPO, *where],
+                cwd=cwd,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **QUICK, "MLFLOW_TRACKING_URI": ""},
+            )
+
+    @property
+    def folder(self) -> Path:
+        return run_folders(self.outputs)[-1]
+
+    def reaches(self, lines: int, seconds: float = 240.0) -> None:
+        """Waits until the run's log has this many lines more than now, or the run is done."""
+        before, deadline = self._lines(), time.monotonic() + seconds
+        while self._lines() < before + lines and self.process.poll() != 0:
+            assert self.process.poll() is None, self.said.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def _lines(self) -> int:
+        return sum(path.read_bytes().count(b"\n") for path in self.cwd.rglob("metrics.jsonl"))
+
+    def ends(self, code: int = 0) -> str:
+        """Waits for its end, and returns what it said."""
+        assert self.process.wait(timeout=400) == code, self.said.read_text()
+        return self.said.read_text()

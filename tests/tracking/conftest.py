@@ -9,6 +9,7 @@ import pytest
 from journeyman.settings.tracking import MlflowSettings
 from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.protocol import RunInfo
+from support.killed_tracker import Killed
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +72,12 @@ def client(outputs: Path) -> Any:
         from mlflow.tracking import MlflowClient
 
         return MlflowClient(f"sqlite:///{outputs}/mlflow.db")
+
+
+@pytest.fixture
+def process(settings: Callable[..., MlflowSettings], outputs: Path) -> Callable[..., Killed]:
+    # Metrics go out when the test asks for it, by an artifact, and not before.
+    def begin(**more: Any) -> Killed:
+        return Killed(settings(flush_seconds=600.0, flush_metrics=1000), outputs, **more)
+
+    return begin

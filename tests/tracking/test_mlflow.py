@@ -204,7 +204,7 @@ def test_four_processes_start_at_once_on_a_store_that_does_not_exist(tmp_path):
         )
         for name in names
     ]
-    outcomes = [(process.communicate(timeout=120)[0], process.returncode) for process in processes]
+    outcomes = [(process.communicate(timeout=250)[0], process.returncode) for process in processes]
     # Neither an error nor MLflow's own chatter.
     assert outcomes == [("", 0)] * 4
     with sqlite3.connect(tmp_path / "fresh" / "mlflow.db") as database:
@@ -294,18 +294,6 @@ def test_errors_on_start_reach_the_caller(settings, run_info, tmp_path):
     with pytest.raises(RuntimeError, match="not started"):
         tracker.log("ppo", {"loss": 1.0}, 1)
     tracker.finish(RunStatus.FAILED)  # nothing was opened: nothing to end
-
-
-def test_a_deleted_experiment_is_the_users_to_mend(
-    settings, run_info, outputs, client, tracker, tmp_path
-):
-    tracker.start(run_info())
-    tracker.finish(RunStatus.FINISHED)
-    client.delete_experiment(client.create_experiment("gone"))
-    with pytest.raises(UserError, match=r"tracking\.experiment=gone was deleted"):
-        MlflowTracker(settings(), outputs=outputs).start(
-            run_info(experiment="gone", run_dir=tmp_path / "other")
-        )
 
 
 def test_an_artifact_must_exist(tracker, run_info, tmp_path):

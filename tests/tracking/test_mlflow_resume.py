@@ -1,6 +1,5 @@
 """A run that goes on in MLflow: whatever was delivered or not, each point is there once."""
 
-import atexit
 import json
 import time
 from collections.abc import Callable
@@ -9,72 +8,10 @@ from typing import Any
 
 import pytest
 
-from journeyman.settings.tracking import MlflowSettings
-from journeyman.tracking import lane, sqlite
 from journeyman.tracking.identity import RUN_FILE_NAME
-from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.mlflow_store import MlflowStore
 from journeyman.tracking.protocol import RunInfo, RunStatus
-
-
-class Killed:
-    """A tracker whose process is killed when the test says so."""
-
-    def __init__(self, settings: MlflowSettings, outputs: Path, **more: Any) -> None:
-        self.tracker = MlflowTracker(settings, outputs=outputs, **more)
-
-    def die(self) -> None:
-        """Nothing more is delivered, nothing is finished."""
-        self.tracker._queue.abandon()
-        atexit.unregister(self.tracker.finish)
-        database = self.tracker._address.database
-        assert database is not None
-        sqlite.untune(database)
-
-    def position(self) -> Any:
-        """As a checkpoint would keep it."""
-        return json.loads(json.dumps(self.tracker.position))
-
-    def delivered(self) -> None:
-        """Waits until the store has everything."""
-        deadline = time.monotonic() + 20
-        while self.tracker._queue.pending():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-
-@pytest.fixture
-def process(settings: Callable[..., MlflowSettings], outputs: Path) -> Callable[..., Killed]:
-    # Metrics go out when the test asks for it, by an artifact, and not before.
-    def begin(**more: Any) -> Killed:
-        return Killed(settings(flush_seconds=600.0, flush_metrics=1000), outputs, **more)
-
-    return begin
-
-
-def points(client: Any, run_id: str, key: str) -> list[tuple[int, float]]:
-    return sorted((p.step, p.value) for p in client.get_metric_history(run_id, key))
-
-
-def stages(client: Any, tracker: MlflowTracker) -> dict[str, Any]:
-    runs = client.search_runs(
-        [tracker.experiment_id], f"tags.`mlflow.parentRunId` = '{tracker.run_id}'"
-    )
-    names = [run.info.run_name for run in runs]
-    assert len(set(names)) == len(names)
-    return dict(zip(names, runs, strict=True))
-
-
-def log(tracker: MlflowTracker, *steps: int) -> None:
-    for step in steps:
-        # The same step twice, as evaluations after a rollback are; and a word, a duration.
-        tracker.log("eval", {"return": float(step)}, step)
-        tracker.log("eval", {"return": step + 0.5}, step)
-        tracker.log("time", {"seconds": time.monotonic()}, step)
-
-
-def expected(*steps: int) -> list[tuple[int, float]]:
-    return sorted((step, value) for step in steps for value in (float(step), step + 0.5))
+from support.killed_tracker import Killed, expected, log, points, stages
 
 
 @pytest.mark.parametrize("before", ["delivered", "lost"])
@@ -109,110 +46,6 @@ def test_each_point_is_there_once(
     assert [step for step, _ in points(client, run_id, "time/seconds")] == [1, 2, 3, 4, 5]
     run = client.get_run(run_id)
     assert (run.info.status, run.data.tags["resumed"]) == ("FINISHED", "1")
-
-
-def away(*_: Any) -> None:
-    raise ConnectionError("the store is away")
-
-
-def test_a_long_outage_costs_a_checkpoint_nothing(
-    process: Callable[..., Killed],
-    client: Any,
-    run_info: Callable[..., RunInfo],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What the store does not take is in the spool, and no checkpoint writes it again."""
-    monkeypatch.setattr(MlflowStore, "log_points", away)
-    first, info = process(), run_info()
-    first.tracker.start(info)
-    log(first.tracker, *range(500))
-    first.tracker._queue._metrics.flush()
-    deadline = time.monotonic() + 20
-    while first.tracker._queue.waiting():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    position = first.position()
-    assert position["undelivered"] == []
-    time.sleep(0.005)
-    log(first.tracker, 500)
-    first.die()
-    monkeypatch.undo()
-    second = process(position=position)
-    second.tracker.start(info)
-    log(second.tracker, 500, 501)
-    second.tracker.finish(RunStatus.FINISHED)
-    assert points(client, second.tracker.run_id, "eval/return") == expected(*range(502))
-    assert not (info.run_dir / "tracking_spool.jsonl").exists()
-
-
-@pytest.mark.parametrize("delivered", [True, False])
-@pytest.mark.parametrize("killed_again", [None, "in the outage", "after it"])
-def test_resumed_while_the_store_is_away(
-    process: Callable[..., Killed],
-    client: Any,
-    run_info: Callable[..., RunInfo],
-    monkeypatch: pytest.MonkeyPatch,
-    delivered: bool,
-    killed_again: str | None,
-) -> None:
-    """Which points the store has is not known before it is back; each is there once all the same.
-
-    Args:
-        delivered: the killed process got its points past the checkpoint delivered, or lost them.
-        killed_again: when the resumed one is killed, if it is; a third goes on from a checkpoint.
-    """
-    first, info = process(), run_info(params={"seed": 3})
-    first.tracker.start(info)
-    log(first.tracker, 1)
-    with first.tracker.stage("00-bc", {}) as stage:
-        stage.figures({"val_loss": 0.5})
-    first.tracker.artifact(Path(__file__))
-    first.delivered()
-    under_way = first.tracker.stage("01-ppo", {"epochs": 3})
-    under_way.__enter__().figures({"return_mean": 2.0})
-    position = first.position()
-    log(first.tracker, 2, 3)
-    if delivered:
-        first.tracker.artifact(Path(__file__))
-        first.delivered()
-    first.die()
-    monkeypatch.setattr(lane, "LONGEST_RETRY_SECONDS", 0.2)
-    with monkeypatch.context() as outage:
-        outage.setattr(MlflowStore, "connect", away)
-        second = process(position=position, finish_patience_seconds=20.0)
-        second.tracker.start(info)
-        log(second.tracker, 2, 3)
-        second.tracker.tag({"verdict": "PASS"})
-        position = second.position()
-        with second.tracker.stage("01-ppo", {"epochs": 3}) as stage:
-            stage.figures({"return_mean": 2.0})
-        log(second.tracker, 4)
-        if killed_again == "in the outage":
-            second.die()
-    if killed_again == "after it":
-        second.tracker.artifact(Path(__file__))
-        second.delivered()
-        second.die()
-    if killed_again is not None:
-        second = process(position=position)
-        second.tracker.start(info)
-        with second.tracker.stage("01-ppo", {"epochs": 3}) as stage:
-            stage.figures({"return_mean": 2.0})
-        log(second.tracker, 4)
-    second.tracker.finish(RunStatus.FINISHED)
-    assert not (info.run_dir / "tracking_spool.jsonl").exists()
-    run_id = json.loads((info.run_dir / RUN_FILE_NAME).read_text())["run_id"]
-    assert run_id == first.tracker.run_id
-    assert points(client, run_id, "eval/return") == expected(1, 2, 3, 4)
-    run = client.get_run(run_id)
-    assert (run.info.status, run.data.tags["verdict"]) == ("FINISHED", "PASS")
-    found = stages(client, first.tracker)
-    assert {name: stage.info.status for name, stage in found.items()} == {
-        "00-bc": "FINISHED",
-        "01-ppo": "FINISHED",
-    }
-    for name, key, value in (("00-bc", "val_loss", 0.5), ("01-ppo", "return_mean", 2.0)):
-        assert points(client, found[name].info.run_id, key) == [(0, value)]
 
 
 def test_killed_again_and_again(

@@ -22,6 +22,7 @@ from journeyman.errors import UserError
 from journeyman.tracking import mlflow_store
 from journeyman.tracking.address import StoreAway
 from journeyman.tracking.client import is_lasting
+from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.mlflow_store import LABEL_TAG, MlflowStore
 from journeyman.tracking.protocol import RunStatus
 from journeyman.tracking.quiet import quieten
@@ -140,6 +141,18 @@ def test_a_run_that_was_deleted_holds_up_only_itself(tracker, client, info, capl
         [tracker.experiment_id], f"tags.`mlflow.parentRunId` = '{tracker.run_id}'"
     )
     assert [stage.data.metrics for stage in stages] == [{"val_loss": 0.5}]
+
+
+def test_a_deleted_experiment_is_the_users_to_mend(
+    settings, run_info, outputs, client, tracker, tmp_path
+):
+    tracker.start(run_info())
+    tracker.finish(RunStatus.FINISHED)
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(UserError, match=r"tracking\.experiment=gone was deleted"):
+        MlflowTracker(settings(), outputs=outputs).start(
+            run_info(experiment="gone", run_dir=tmp_path / "other")
+        )
 
 
 def answer(code):
