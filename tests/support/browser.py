@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 40.0
+PATIENCE = 90.0
 """Seconds a page has to draw itself; it takes four on an idle machine of two cores."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -96,6 +96,24 @@ class Browser:
             time.sleep(0.2)
         seen = self.evaluate("document.body.innerText")
         pytest.fail(f"the page does not show {what}; it shows:\n{seen}")
+
+    def click(self, element: str) -> None:
+        """Presses and releases the mouse on an element: menus do not open by script alone."""
+        middle = f"""(() => {{
+            const box = {element}.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }})()"""
+        x, y = self.evaluate(middle)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def type(self, text: str, *, enter: bool = False) -> None:
+        """Writes text where the focus is, and presses Enter on request."""
+        self.call("Input.insertText", text=text)
+        if enter:
+            key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+            self.call("Input.dispatchKeyEvent", type="keyDown", text="\r", **key)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 
     def close(self) -> None:
         self.process.terminate()
