@@ -1,15 +1,21 @@
 """One world under PettingZoo: its own tests, and that it is the vector environment's world."""
 
+import warnings
+
 import gymnasium
 import numpy as np
 import pytest
-from pettingzoo.test import parallel_api_test, parallel_seed_test, render_test
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from journeyman.env.town import parallel_env
 from journeyman.env.town.shipped import shipped_settings
 from journeyman.env.town.vector_env import TownVectorEnv
 from journeyman.errors import UserError
+
+with warnings.catch_warnings():
+    # Where pygame is installed, its tests import an environment in the way that it deprecates.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pettingzoo.test import parallel_api_test, parallel_seed_test, render_test
 
 SMALL = {"agents": 3, "grid": 10, "episode_ticks": 60}
 
