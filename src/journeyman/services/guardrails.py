@@ -1,17 +1,11 @@
-"""What a stage of training must not break, checked on played episodes; pure functions.
+"""What a stage of training must not break, and what follows where it does; pure functions."""
 
-Every reading's ``limit`` is in the units of its ``value``: the value beyond which it trips
-(``episode_return`` holds the lower bound of its interval against it, not the mean).
-"""
-
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from journeyman.errors import TrainingError
 from journeyman.results import (
     BCTrainingResult,
     EvaluationResult,
@@ -19,26 +13,19 @@ from journeyman.results import (
     PPOTrainingResult,
     Verdict,
 )
-from journeyman.services.statistics import paired_interval
-from journeyman.settings.evaluation import EvaluationSettings
-from journeyman.settings.guardrails import (
-    BCAccuracyGuardrail,
-    EpisodeReturnGuardrail,
-    GuardrailSettings,
-    HealthGuardrail,
-    LossGuardrail,
-    OnTrip,
-    RateGuardrail,
+from journeyman.services.guardrail_readings import (
+    Telemetry,
+    read_bc_accuracy,
+    read_episode_return,
+    read_health,
+    read_loss,
+    read_rate,
 )
-
-MIN_SCALE = 1e-3
-"""A baseline nearer to zero than this counts as this far, where tolerances are shares of it."""
+from journeyman.settings.evaluation import EvaluationSettings
+from journeyman.settings.guardrails import GuardrailSettings
 
 StageAction = Literal["accept", "hold", "rollback", "stop"]
 _STRENGTH: tuple[StageAction, ...] = ("accept", "hold", "rollback", "stop")
-
-Telemetry = Sequence[Mapping[str, float | int | bool | str]]
-"""Metrics of each PPO update of a stage, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,21 +100,24 @@ def check_guardrails(
     readings: list[GuardrailReading] = []
     if isinstance(training, BCTrainingResult):
         if settings.bc_accuracy.enabled:
-            readings.append(_bc_accuracy(settings.bc_accuracy, training))
+            readings.append(read_bc_accuracy(settings.bc_accuracy, training))
     else:
         if settings.loss.enabled:
-            readings.append(_loss(settings.loss, baseline.ppo_loss, training))
+            readings.append(read_loss(settings.loss, baseline.ppo_loss, training))
         if settings.health.enabled:
-            readings.extend(_health(settings.health, telemetry, continuous=continuous))
+            readings.extend(read_health(settings.health, telemetry, continuous=continuous))
     for name, event, guardrail in (
         ("queue_events", "queue_conflict", settings.queue_events),
         ("queue_intensity", "queue_conflict_intensity", settings.queue_intensity),
     ):
         if guardrail.enabled:
-            readings.append(_rate(name, event, guardrail, baseline, evaluation))
+            reading = read_rate(
+                name, event, guardrail, baseline.evaluation, evaluation, trained=baseline.trained
+            )
+            readings.append(reading)
     if settings.episode_return.enabled:
         readings.append(
-            _episode_return(
+            read_episode_return(
                 settings.episode_return, baseline.evaluation, evaluation, evaluation_settings, rng
             )
         )
@@ -172,195 +162,3 @@ def run_verdict(stages: Sequence[Verdict]) -> tuple[Verdict, str]:
     if held:
         return "HOLD", f"guardrails tripped in stage {', '.join(held)}"
     return "PASS", f"no guardrail tripped in {len(stages)} stages"
-
-
-def _bc_accuracy(guardrail: BCAccuracyGuardrail, training: BCTrainingResult) -> GuardrailReading:
-    figure, limit = "held-out accuracy on decision steps", guardrail.threshold
-    majority, margin = training.majority_decision_accuracy, guardrail.min_over_majority
-    if training.val_decision_accuracy is None:
-        figure = "explained variance of held-out actions"
-    elif majority is not None and margin > 0.0 and majority + margin > limit:
-        figure += f" (the most frequent action alone has {majority:.4g})"
-        limit = majority + margin
-    return _against_limit(
-        "bc_accuracy",
-        guardrail.on_trip,
-        figure,
-        value=training.gate_accuracy,
-        limit=limit,
-        falls=True,
-    )
-
-
-def _loss(
-    guardrail: LossGuardrail, baseline: float | None, training: PPOTrainingResult
-) -> GuardrailReading:
-    loss = training.loss_total_mean
-    if baseline is None:
-        why = "no ppo stage was accepted before this one"
-        return _not_applicable("loss", guardrail.on_trip, why, value=loss)
-    return _against_limit(
-        "loss",
-        guardrail.on_trip,
-        "total loss",
-        value=loss,
-        baseline=baseline,
-        limit=baseline + guardrail.tolerance * max(abs(baseline), MIN_SCALE),
-    )
-
-
-def _rate(
-    name: str,
-    event: str,
-    guardrail: RateGuardrail,
-    baseline: Baseline,
-    evaluation: EvaluationResult,
-) -> GuardrailReading:
-    if event not in evaluation.rates or event not in baseline.evaluation.rates:
-        why = f"{event} is not counted by {evaluation.env_id}"
-        return _not_applicable(name, guardrail.on_trip, why)
-    before, now = baseline.evaluation.rates[event], evaluation.rates[event]
-    if not baseline.trained:
-        why = "no trained policy was accepted before this stage"
-        return _not_applicable(name, guardrail.on_trip, why, value=now)
-    allowed = guardrail.tolerance * max(abs(before), guardrail.min_scale)
-    falls = guardrail.direction == "decrease" or (guardrail.direction == "band" and now < before)
-    return _against_limit(
-        name,
-        guardrail.on_trip,
-        f"{event} per 1000 agent-ticks",
-        value=now,
-        baseline=before,
-        limit=before - allowed if falls else before + allowed,
-        falls=falls,
-    )
-
-
-def _episode_return(
-    guardrail: EpisodeReturnGuardrail,
-    baseline: EvaluationResult,
-    evaluation: EvaluationResult,
-    evaluation_settings: EvaluationSettings,
-    rng: np.random.Generator,
-) -> GuardrailReading:
-    if evaluation.seeds != baseline.seeds:
-        raise ValueError("paired figures need the same seeds for the stage and its baseline")
-    change = paired_interval(
-        evaluation.episode_returns,
-        baseline.episode_returns,
-        confidence=evaluation_settings.confidence,
-        resamples=evaluation_settings.bootstrap_resamples,
-        rng=rng,
-    )
-    before = baseline.episode_return.mean
-    margin = guardrail.margin * max(abs(before), MIN_SCALE)
-    tripped = change.low < -margin
-    return GuardrailReading(
-        name="episode_return",
-        value=evaluation.episode_return.mean,
-        baseline=before,
-        delta=change.mean,
-        limit=before - margin,
-        applicable=True,
-        tripped=tripped,
-        on_trip=guardrail.on_trip,
-        reason=f"episode return changed by {change.mean:.4g} [{change.low:.4g}, "
-        f"{change.high:.4g}] from {before:.4g}; the lower bound is "
-        f"{'under' if tripped else 'not under'} {-margin:.4g}",
-    )
-
-
-def _health(
-    guardrail: HealthGuardrail, telemetry: Telemetry, *, continuous: bool
-) -> list[GuardrailReading]:
-    """Reads the three figures of each update: ``kl``, ``grad_norm``, ``entropy``."""
-    readings = []
-    floor = guardrail.min_differential_entropy if continuous else guardrail.min_entropy
-    for name, metric, limit, sign in (
-        ("kl", "kl_divergence", guardrail.max_kl, 1.0),
-        ("grad_norm", "grad_norm", guardrail.max_grad_norm, 1.0),
-        ("entropy", "batch_entropy_mean", floor, -1.0),
-    ):
-        if limit is None:
-            readings.append(
-                _not_applicable(name, guardrail.on_trip, "min_differential_entropy is null")
-            )
-            continue
-        figures = _figures(telemetry, metric)
-        if len(figures) < guardrail.consecutive:
-            why = f"{len(figures)} updates of the {guardrail.consecutive} it takes to trip"
-            readings.append(_not_applicable(name, guardrail.on_trip, why, limit=limit))
-            continue
-        # The best figure of each window of consecutive updates; the worst window decides.
-        signed = sign * np.array(figures)
-        windows = np.lib.stride_tricks.sliding_window_view(signed, guardrail.consecutive)
-        reading = _against_limit(
-            name,
-            guardrail.on_trip,
-            f"{metric} (the worst that {guardrail.consecutive} consecutive updates held)",
-            value=sign * float(windows.min(axis=1).max()),
-            limit=limit,
-            falls=sign < 0,
-        )
-        readings.append(reading)
-    return readings
-
-
-def _figures(telemetry: Telemetry, metric: str) -> list[float]:
-    figures = []
-    for index, update in enumerate(telemetry):
-        if metric not in update:
-            raise ValueError(f"telemetry of update {index} lacks {metric}")
-        figure = float(update[metric])
-        if not math.isfinite(figure):
-            raise TrainingError(f"{metric} of update {index} of the stage is {figure}")
-        figures.append(figure)
-    return figures
-
-
-def _against_limit(
-    name: str,
-    on_trip: OnTrip,
-    figure: str,
-    *,
-    value: float,
-    limit: float,
-    baseline: float | None = None,
-    falls: bool = False,
-) -> GuardrailReading:
-    """Reads a figure that trips above its limit, or below it where ``falls``."""
-    tripped = value < limit if falls else value > limit
-    side = "under" if falls else "over"
-    origin = "" if baseline is None else f" (baseline {baseline:.4g})"
-    return GuardrailReading(
-        name=name,
-        value=value,
-        baseline=baseline,
-        delta=None if baseline is None else value - baseline,
-        limit=limit,
-        applicable=True,
-        tripped=tripped,
-        on_trip=on_trip,
-        reason=f"{figure} {value:.4g} is {side if tripped else f'not {side}'} {limit:.4g}{origin}",
-    )
-
-
-def _not_applicable(
-    name: str,
-    on_trip: OnTrip,
-    why: str,
-    *,
-    value: float | None = None,
-    limit: float | None = None,
-) -> GuardrailReading:
-    return GuardrailReading(
-        name=name,
-        value=value,
-        baseline=None,
-        delta=None,
-        limit=limit,
-        applicable=False,
-        tripped=False,
-        on_trip=on_trip,
-        reason=f"{name} is not applicable: {why}",
-    )
