@@ -1,7 +1,6 @@
 """A real MLflow server is killed, slow, wrong or silent: what it holds in the end is the run's."""
 
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,16 +110,21 @@ def test_a_run_goes_through_every_kind_of_outage(
     assert {"config.yaml", "results.json"} <= artifacts_of(server, job)
 
 
+def kill_in_outage(run: Run, proxy: Proxy, outage: str, *, lines: int) -> None:
+    """Kills a run whose log has grown by this many lines since the server went away."""
+    run.reaches(40)
+    proxy.fail(outage)
+    run.reaches(lines)
+    run.process.kill()
+    run.process.wait()
+
+
 def test_killed_in_an_outage_then_resumed_in_it(
     server: MlflowServer, proxy: Proxy, begin: Callable[..., Run]
 ) -> None:
     """The killed process's spool, a resumed start without a server, and the end after it."""
     run = begin("strategy.updates=400", "checkpoint.every=10")
-    run.reaches(40)
-    proxy.fail("error")
-    run.reaches(60)
-    run.process.send_signal(signal.SIGKILL)
-    run.process.wait()
+    kill_in_outage(run, proxy, "error", lines=60)
     spool = run.folder / "tracking_spool.jsonl"
     assert spool.is_file(), "written in the outage, not at the run's end"
     client = server.client()
@@ -146,11 +150,7 @@ def test_sync_delivers_what_a_killed_run_spooled(
 ) -> None:
     """What is in the store is a part of the run's log; a resumed run brings the rest."""
     run = begin("strategy.updates=100000", "checkpoint.every=10")
-    run.reaches(40)
-    proxy.fail("refuse")
-    run.reaches(200)
-    run.process.send_signal(signal.SIGKILL)
-    run.process.wait()
+    kill_in_outage(run, proxy, "refuse", lines=200)
     proxy.fail("pass")
     done = journeyman("sync", cwd=run.cwd, timeout=300, **QUICK)
     assert done.returncode == 0, done.stderr

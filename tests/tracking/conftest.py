@@ -24,6 +24,13 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("outputs of all")
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not taken is tried again in a moment."""
+    monkeypatch.setattr("journeyman.tracking.lane.FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("journeyman.tracking.lane.CLOSING_RETRY_SECONDS", 0.05)
+
+
 def mlflow_settings(**changes: Any) -> MlflowSettings:
     values: dict[str, Any] = {
         "kind": "mlflow",

@@ -17,11 +17,7 @@ from journeyman.tracking.operations import (
 )
 from support.memory_store import JOB, MemoryStore, close, points, start, wait_for
 
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch):
-    monkeypatch.setattr("journeyman.tracking.lane.FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("journeyman.tracking.lane.CLOSING_RETRY_SECONDS", 0.05)
+pytestmark = pytest.mark.usefixtures("soon")
 
 
 def test_nothing_is_sent_before_it_is_due_and_all_at_the_end():

@@ -19,11 +19,7 @@ from journeyman.tracking.spool import (
 )
 from support.memory_store import HEAD, JOB, MemoryStore, close, points, start, wait_for
 
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch):
-    monkeypatch.setattr("journeyman.tracking.lane.FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("journeyman.tracking.lane.CLOSING_RETRY_SECONDS", 0.05)
+pytestmark = pytest.mark.usefixtures("soon")
 
 
 def test_a_refused_operation_stops_nothing(tmp_path, caplog):
