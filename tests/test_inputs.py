@@ -13,17 +13,9 @@ from journeyman.inputs import changed_inputs, input_digests
 from journeyman.orchestrator import Orchestrator
 from journeyman.rerun import rerun_run, verify
 from journeyman.resume import resume_run
+from support.cartpole import DEMONSTRATED
 
-WORLD = (
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "env.demonstrator=cartpole",
-    "evaluation.episodes=3",
-    "evaluation.bootstrap_resamples=100",
-    "policy=small",
-    "tracking=none",
-    "promotion=off",
-)
+WORLD = (*DEMONSTRATED, "tracking=none", "promotion=off")
 BC = ("strategy=bc", "strategy.epochs=1", "dataset=manifest")
 
 

@@ -13,16 +13,9 @@ from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
 from journeyman.rerun import original_run, rerun_run, verify
 from journeyman.tracking.identity import RunIdentity
+from support.cartpole import DEMONSTRATED
 from support.commands import TINY, run_folders
 
-CARTPOLE = (
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "env.demonstrator=cartpole",
-    "evaluation.episodes=3",
-    "evaluation.bootstrap_resamples=100",
-    "policy=small",
-)
 SMALL = {
     "bc": ("strategy=bc", "strategy.epochs=2", "dataset.worlds=4", "dataset.ticks=60"),
     "ppo": ("strategy=ppo", "strategy.updates=2", "strategy.worlds=2", "strategy.rollout_ticks=32"),
@@ -56,7 +49,7 @@ def quiet(tmp_path: Path) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_rerun_has_the_same_bits(tmp_path: Path, name: str) -> None:
-    world = () if name.startswith("town") else CARTPOLE
+    world = () if name.startswith("town") else DEMONSTRATED
     settings = compose_settings([*SMALL[name], *world, *quiet(tmp_path)])
     Orchestrator(settings, run_dir=tmp_path / "first").run()
     again = rerun_run(tmp_path / "first")
@@ -119,7 +112,7 @@ def test_what_differs_between_two_machines_is_named_as_the_likely_cause(tmp_path
 
 def tracked(tmp_path: Path, name: str) -> tuple[str, Path]:
     """Runs it with a store; returns the run's id there and its folder."""
-    settings = compose_settings([*SMALL[name], *CARTPOLE, *stored(tmp_path)])
+    settings = compose_settings([*SMALL[name], *DEMONSTRATED, *stored(tmp_path)])
     folder = tmp_path / "outputs" / "first"
     Orchestrator(settings, run_dir=folder).run()
     return identity_of(folder), folder

@@ -16,6 +16,7 @@ from journeyman.orchestrator import Orchestrator
 from journeyman.rerun import rerun_run, verify
 from journeyman.resume import resume_run
 from journeyman.saved_config import saved_settings
+from support.cartpole import DEMONSTRATED
 from support.commands import run_folders
 
 CARTPOLE = (
@@ -23,12 +24,7 @@ CARTPOLE = (
     "strategy.updates=2",
     "strategy.worlds=2",
     "strategy.rollout_ticks=32",
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "env.demonstrator=cartpole",
-    "evaluation.episodes=3",
-    "evaluation.bootstrap_resamples=100",
-    "policy=small",
+    *DEMONSTRATED,
     "tracking=none",
     "promotion=off",
 )

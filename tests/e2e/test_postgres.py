@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.cartpole import PRACTICE
 from support.commands import journeyman, run_folders
 from support.outages import free_port, logged
 from support.postgres import USER, binaries, postgres
@@ -21,18 +22,7 @@ pytestmark = [
 ]
 
 PASSWORD = "hush-hush"
-TINY = (
-    "strategy=ppo",
-    "strategy.worlds=2",
-    "strategy.rollout_ticks=16",
-    "strategy.updates=3",
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "policy=small",
-    "promotion=off",
-    "evaluation.episodes=2",
-    "evaluation.bootstrap_resamples=100",
-)
+TINY = (*PRACTICE, "strategy.updates=3")
 
 
 @pytest.fixture(scope="module")

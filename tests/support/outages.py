@@ -17,21 +17,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from support.cartpole import PRACTICE
 from support.commands import run_folders
 
 START_SECONDS = 300.0
-PPO = (
-    "strategy=ppo",
-    "strategy.worlds=2",
-    "strategy.rollout_ticks=16",
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "policy=small",
-    "promotion=off",
-    "evaluation.episodes=2",
-    "evaluation.bootstrap_resamples=100",
-    "tracking.flush_seconds=0.3",
-)
+PPO = (*PRACTICE, "tracking.flush_seconds=0.3")
 QUICK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 
 

@@ -10,21 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CARTPOLE = (
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "policy=small",
-    "promotion=off",
-    "evaluation.episodes=2",
-    "evaluation.bootstrap_resamples=100",
-)
-PPO = (
-    "strategy=ppo",
-    "strategy.worlds=2",
-    "strategy.rollout_ticks=16",
-    "strategy.updates=40",
-    *CARTPOLE,
-)
+from support.cartpole import PRACTICE
+
+PPO = (*PRACTICE, "strategy.updates=40")
 """Practice in seconds: the smallest job that learns."""
 
 

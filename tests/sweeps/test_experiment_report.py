@@ -13,8 +13,8 @@ from journeyman.reporting.comparison import Comparison, compare_jobs
 from journeyman.reporting.report import render_report
 from journeyman.rerun import rerun_run
 from journeyman.sweeps.collect import gather
+from support.cartpole import CARTPOLE
 from support.commands import mlflow_client
-from support.sweeps import CARTPOLE
 
 TINY = ("strategy=ppo", "strategy.worlds=2", "strategy.rollout_ticks=8", "strategy.updates=1")
 OTHER = ("strategy=bc", "strategy.epochs=1", "dataset.ticks=8", "dataset.worlds=2")

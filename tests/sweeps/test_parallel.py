@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.commands import journeyman, mlflow_client
+from support.outages import logged
+from support.sweeps import PPO, jobs_of, sweep_folder
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,32 +24,7 @@ pytestmark = [
     ),
 ]
 
-CARTPOLE = (
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "policy=small",
-    "promotion=off",
-    "evaluation.episodes=2",
-    "evaluation.bootstrap_resamples=100",
-)
-PPO = (
-    "strategy=ppo",
-    "strategy.worlds=2",
-    "strategy.rollout_ticks=16",
-    "strategy.updates=40",
-    *CARTPOLE,
-)
 BESIDE = ("--multirun", "launch=joblib")
-
-
-def sweep_folder(work: Path) -> Path:
-    (found,) = (work / "outputs" / "multirun").glob("*/*")
-    return found
-
-
-def jobs_of(folder: Path) -> list[dict[str, Any]]:
-    jobs: list[dict[str, Any]] = json.loads((folder / "sweep.json").read_text())["jobs"]
-    return jobs
 
 
 def test_eight_jobs_at_once_lose_no_metric(tmp_path: Path) -> None:
@@ -64,19 +40,9 @@ def test_eight_jobs_at_once_lose_no_metric(tmp_path: Path) -> None:
     for job in jobs_of(folder):
         run_dir = folder / job["folder"]
         run_id = json.loads((run_dir / "tracking.json").read_text())["run_id"]
-        logged: dict[str, list[tuple[int, float]]] = {}
-        for text in (run_dir / "metrics.jsonl").read_text().splitlines():
-            line = json.loads(text)
-            for name, value in line.items():
-                if name in ("group", "step", "time", "log_stream_offset", "telemetry_version"):
-                    continue
-                if not isinstance(value, str):
-                    logged.setdefault(f"{line['group']}/{name}", []).append(
-                        (line["step"], float(value))
-                    )
-        for key, points in logged.items():
+        for key, points in logged(run_dir).items():
             history = client.get_metric_history(run_id, key)
-            assert sorted((each.step, each.value) for each in history) == sorted(points), key
+            assert sorted((each.step, each.value) for each in history) == points, key
             compared += len(points)
     assert compared > 8 * 40 * 20, "forty updates with at least twenty figures each"
 

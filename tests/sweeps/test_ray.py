@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.cartpole import PRACTICE
 from support.commands import journeyman, mlflow_client
 
 pytestmark = [
@@ -26,16 +27,8 @@ JOBS = (
     "--multirun",
     "launch=ray",
     "seed=0,1",
-    "strategy=ppo",
-    "strategy.worlds=2",
-    "strategy.rollout_ticks=16",
+    *PRACTICE,
     "strategy.updates=200",
-    "env=gymnasium",
-    "env.id=CartPole-v1",
-    "policy=small",
-    "promotion=off",
-    "evaluation.episodes=2",
-    "evaluation.bootstrap_resamples=100",
 )
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 

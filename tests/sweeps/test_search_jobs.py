@@ -9,8 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from journeyman.sweeps.search import STUDY_FILE
+from support.cartpole import CARTPOLE
 from support.commands import journeyman
-from support.sweeps import CARTPOLE, jobs_of, sweep_folder
+from support.sweeps import jobs_of, sweep_folder
 
 pytestmark = pytest.mark.slow
 

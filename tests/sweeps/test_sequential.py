@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 
 from support.commands import TINY, journeyman, mlflow_client
+from support.sweeps import sweep_folder
 
 SMALL = (*TINY, "promotion=off")
 JOBS = ("--multirun", "launch=local", "strategy.ppo.value_coef=1e38,0.5", *SMALL)
 """A value loss weighed 1e38 overflows float32 in the first job; the second is whole."""
-
-
-def sweep_folder(work: Path) -> Path:
-    (found,) = (work / "outputs" / "multirun").glob("*/*")
-    return found
 
 
 def statuses(folder: Path) -> list[str]:
