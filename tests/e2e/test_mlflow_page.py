@@ -110,8 +110,10 @@ def test_the_page_of_a_run_tells_its_end_and_keeps_its_files(browser, link, job)
     assert run.info.run_name in text
     assert "Finished" in text
     assert run.data.tags["reason"] in text
+    # The logged model stands among what the run made.
+    browser.wait_for("document.body.innerText.split('\\n').includes('policy')", "the policy")
     browser.call("Page.navigate", url=f"{page}/artifacts")
-    for file in ("config.yaml", "environment.json", "results.json", "policy"):
+    for file in ("config.yaml", "environment.json", "results.json", "report.html", "checkpoints"):
         browser.wait_for(f"document.body.innerText.split('\\n').includes({file!r})", file)
     last = (
         """[...document.querySelectorAll("*")].filter(each => each.innerText === "config.yaml")"""
