@@ -1,5 +1,6 @@
 """The benchmark on annealing: equal budgets, its figures, and the page it draws."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,9 +77,8 @@ def test_every_runs_settings_compose(benchmark):
     from anneal_runs import overrides_of
     from anneal_tasks import PRESETS, TASKS
 
-    assert set(TASKS["neighbourhood"].methods) == {"scratch", *PRESETS}
-    for name, task in TASKS.items():
-        for method in task.methods:
+    for name in TASKS:
+        for method in benchmark.METHODS:
             settings = compose_settings(overrides_of(name, method, quick=False))
             ppo = settings.ppo()
             wanted = settings.strategy.kind if method == "scratch" else settings.anneal.label
@@ -151,14 +151,39 @@ def test_results_of_different_versions_do_not_mix(benchmark):
 
 
 def test_one_good_evaluation_alone_is_not_there_yet(benchmark):
-    from anneal_figures import better, steps_to
+    from anneal_figures import steps_to
 
     curve = {"steps": [0, 5, 9, 12], "returns": [3.0, 1.0, 3.0, 4.0]}
     assert steps_to(curve, 2.0) == 9
     assert steps_to(curve, 3.5) == 12
     assert steps_to(curve, 5.0) is None
-    # 2 > 1, 2 < 3, 3 > 1, 3 = 3: two and a half of four.
-    assert better([2.0, 3.0], [1.0, 3.0]) == 0.625
+
+
+def test_a_run_that_a_guardrail_ended_counts_with_what_it_ended_with(benchmark):
+    ended = runs()
+    cut = ended["linear"][2]
+    cut["stages"], cut["steps"] = cut["stages"][:1], 10
+    curve = cut["curve"]
+    curve["steps"], curve["returns"] = curve["steps"][:2], [3.2, 3.2]
+    curve["rates"]["faint"] = curve["rates"]["faint"][:2]
+    cut["final"] = {"return": 3.2, "rates": {"faint": 3.0}}
+    task = benchmark.summary("neighbourhood", ended)
+    assert task["budget"] == 30
+    linear = task["methods"]["linear"]
+    assert linear["stopped"] == 1
+    assert linear["final"]["worst"] == 3.2
+    assert linear["steps_to_demonstrator"] == [10, 10, None]
+    # Two of three seeds end above all of scratch's 2 to 2.2, and so does the one that was ended.
+    assert linear["better_than_scratch"] == 1.0
+
+
+def test_the_probability_of_improvement_has_an_interval(benchmark):
+    mixed = runs(linear=[3.0, 3.0, 3.0, 2.1])
+    row = benchmark.summary("neighbourhood", mixed)["methods"]["linear"]
+    # Pairs of 2.1, 2.2, 2.3 with 2, 2.1, 2.2: three of them tie or lose; 6.5 to 7 of 9 are won.
+    assert 0.5 < row["better_than_scratch"] < 1.0
+    low, high = row["better_than_scratch_interval"]
+    assert low < row["better_than_scratch"] <= high
 
 
 def test_the_page_is_drawn_from_the_results(benchmark, tmp_path, monkeypatch):
@@ -183,3 +208,31 @@ def test_the_page_is_drawn_from_the_results(benchmark, tmp_path, monkeypatch):
     page.write_text("no marks")
     with pytest.raises(ValueError, match="no table: begin"):
         anneal_page.draw(document)
+
+
+def test_the_committed_page_shows_the_committed_results(benchmark, tmp_path, monkeypatch):
+    import anneal_page
+
+    committed = ROOT / "docs" / "annealing.md"
+    page = tmp_path / "annealing.md"
+    page.write_text(committed.read_text())
+    monkeypatch.setattr(anneal_page, "PAGE", page)
+    monkeypatch.setattr(anneal_page, "PICTURE", tmp_path / "anneal.png")
+    anneal_page.draw(json.loads(benchmark.RESULTS.read_text()))
+    assert page.read_text() == committed.read_text()
+    assert "![" in page.read_text()
+    assert (ROOT / "docs" / "images" / "anneal.png").exists()
+
+
+def test_the_committed_results_are_whole(benchmark):
+    """Every preset on every task with every seed, and the default that ships."""
+    from anneal_tasks import PRESETS, SEEDS, TASKS
+
+    document = json.loads(benchmark.RESULTS.read_text())
+    assert document["default"] == benchmark.default_preset()
+    assert set(document["tasks"]) == set(TASKS)
+    for task in document["tasks"].values():
+        found = {(run["method"], run["seed"]) for run in task["runs"]}
+        assert found == {(method, seed) for method in benchmark.METHODS for seed in SEEDS}
+        assert set(PRESETS) < set(task["methods"])
+    assert document["figures"]["steps_to_demonstrator_over_scratch"] <= 0.2
