@@ -74,10 +74,12 @@ def test_long_keys_are_not_alike_for_the_sections_they_share() -> None:
     assert problems("strategy.ppo.zzz=1") == ("strategy.ppo.zzz: unknown key",)
 
 
-def test_repeated_cycles_name_the_schedule() -> None:
+def test_repeated_cycles_name_the_stage() -> None:
     stage = "{cycle: 0, mode: bc, epochs: 1, bc_weight: 1.0}"
     (said,) = problems(f"anneal.stages=[{stage},{stage}]")
-    assert said.startswith("anneal: cycles must ascend without repeats, got [0, 0]")
+    assert said.startswith(
+        "anneal: stage 1 (cycle 0): cycles must ascend without repeats, got [0, 0]"
+    )
 
 
 def test_all_problems_are_said_at_once() -> None:

@@ -37,6 +37,12 @@ def gradient_of(network, batch, **changes):
     return {name: p.grad.clone() for name, p in network.named_parameters()}, figures
 
 
+def entropy_of(network, batch):
+    """Mean entropy of the policy over all states of a batch, in nats."""
+    outputs = network.outputs(batch.features, batch.grid)
+    return network.distribution(outputs, batch.bias).entropy().mean().item()
+
+
 @pytest.mark.parametrize("normalised", ["minibatch", "batch", "off"])
 def test_what_a_guide_acted_trains_the_values_and_not_the_policy(guided, normalised):
     network, batch, own = guided
@@ -47,10 +53,11 @@ def test_what_a_guide_acted_trains_the_values_and_not_the_policy(guided, normali
         of_the_value = name.startswith(("critic.", "value_head."))
         same = torch.allclose(gradient, expected[name], atol=1e-6)
         assert same is not of_the_value, name
-    shared = set(FIGURES) - {"loss_value", "loss_total", "grad_norm"}
+    shared = set(FIGURES) - {"loss_value", "loss_total", "grad_norm", "entropy"}
     for name in shared:
         assert figures.column(name)[0] == pytest.approx(alone.column(name)[0], abs=1e-5), name
-    # The value's loss is the mean over all 64.
+    # How undecided the policy is, and the value's loss, are means over all 64.
+    assert figures.column("entropy")[0] == pytest.approx(entropy_of(network, batch), abs=1e-5)
     values = network.values(batch.features).detach()
     expected_loss = 0.5 * (values - batch.columns[3]).square().mean().item()
     assert figures.column("loss_value")[0] == pytest.approx(expected_loss, rel=1e-5)
@@ -61,7 +68,8 @@ def test_a_minibatch_of_guided_steps_alone_trains_the_values_alone(guided):
     batch.columns[4] = 0.0
     found, figures = gradient_of(network, batch, normalize_advantages="minibatch")
     assert np.isfinite(figures.table).all()
-    assert figures.column("loss_policy")[0] == figures.column("entropy")[0] == 0.0
+    assert figures.column("loss_policy")[0] == figures.column("loss_entropy")[0] == 0.0
+    assert figures.column("entropy")[0] == pytest.approx(entropy_of(network, batch), abs=1e-5)
     assert found["policy_head.weight"].abs().max() == 0.0
     assert found["value_head.weight"].abs().max() > 0.0
 

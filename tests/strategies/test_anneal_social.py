@@ -40,6 +40,7 @@ def played(tmp_path: Path, *overrides: str) -> tuple[AnnealSummary, list[dict[st
             "env.queues.patience=2",
             "strategy.ppo.rollout_ticks=120",
             "strategy.ppo.worlds=8",
+            "strategy.ppo.critic_warmup=0",
             *overrides,
         ]
     )

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -19,6 +19,7 @@ from journeyman.tracking.address import check_reachable
 from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.protocol import RunStatus
 from journeyman.tracking.ui import chart_link, serve_ui
+from support.memory_store import wait_for
 
 
 def free_port():
@@ -81,6 +82,11 @@ def answers(port):
             return True
     except urllib.error.URLError:
         return False
+
+
+def stored_points(path):
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute("select count(*) from metrics").fetchone()[0]
 
 
 @pytest.mark.slow
@@ -149,10 +155,8 @@ def test_a_server_is_logged_to_and_its_end_spools(settings, run_info, outputs, t
         with tracker.stage("00-ppo", {"updates": 100}) as stage:
             stage.figures({"loss": 0.5})
         tracker.artifact(report, "reports")
-        with sqlite3.connect(tmp_path / "served" / "mlflow.db") as database:
-            count = database.execute("select count(*) from metrics").fetchone()
-        database.close()
-        assert count == (100 * 20 + 1,)
+        # What was stored by hand does not wait for the metrics.
+        wait_for(lambda: stored_points(tmp_path / "served" / "mlflow.db") == 100 * 20 + 1)
         # The server keeps its artifacts beside the embedded ones.
         stored = tmp_path / "served" / "artifacts"
         assert [path.read_text() for path in stored.rglob("report.html")] == ["<p>done</p>"]

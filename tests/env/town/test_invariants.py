@@ -159,9 +159,11 @@ def test_money_comes_from_wages_and_goes_to_prices_and_fines(env, seed, sense, w
         used = (seen > 0.0) | (info["events"][:, done] > 0.0)
         assert (used.sum(axis=1) <= 1).all()
         price = (used * a_tick).sum(axis=1).reshape(shape)
-        paid = np.maximum(
-            0.0, before[1]["wallet"] - price * env.town.worlds["price_factor"][:, None]
-        )
+        # A spike begins before anything is paid for; the factor of one that is over stays there.
+        clock = env.town.worlds
+        spike = before[0]["tick"] < clock["price_until"]
+        factor = np.where(spike, clock["price_factor"], 1.0)[:, None]
+        paid = np.maximum(0.0, before[1]["wallet"] - price * factor)
         # The wage term is wages less fines, rounded to 2**-20; a fine takes what there is.
         expected = np.maximum(0.0, paid + info["reward_terms"][:, wage].reshape(shape))
         going_on = ~info["world_over"]  # else wallets are filled anew
