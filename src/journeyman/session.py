@@ -227,6 +227,11 @@ class RunSession:
                 stages=self._judged(),
                 **found,
             )
+        except OSError as reason:
+            # What a run failed on stops its page, too, and is said already; the log may be as full.
+            if status is not RunStatus.FAILED:
+                _LOG.warning("%s: the run's page could not be written: %s", self.run_dir, reason)
+            return None
         except Exception:
             _LOG.warning("%s: the run's page could not be written", self.run_dir, exc_info=True)
             return None
