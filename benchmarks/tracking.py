@@ -48,7 +48,7 @@ WORKS = {
         *("strategy.rollout_ticks=32", "strategy.minibatch_size=2048"),
     ),
 }
-UPDATES = {"cartpole": 900, "town": 150}
+UPDATES = {"cartpole": 900, "town": 24}
 QUICK_UPDATES = {"cartpole": 40, "town": 3}
 
 
@@ -115,7 +115,7 @@ def compare(pairs: Sequence[tuple[Run, Run]]) -> dict[str, float]:
 def main() -> None:
     """Measures, prints a table, and the figures in the last lines."""
     options = read_options(__doc__)
-    rounds, updates = (1, QUICK_UPDATES) if options.quick else (7, UPDATES)
+    rounds, updates = (1, QUICK_UPDATES) if options.quick else (5, UPDATES)
     header = circumstances([*OURS, "mlflow", "sqlalchemy"], "one run at a time on 1 thread")
     print(header["machine"], header["versions"], sep="\n", flush=True)
     measured: dict[str, list[tuple[Run, Run]]] = {work: [] for work in WORKS}
