@@ -76,6 +76,15 @@ def test_the_same_rows_as_mlflow_writes(client, database, runs):
     assert len(history) == 6
 
 
+def test_more_than_go_into_one_statement(client, database, runs):
+    names = [f"m{i}" for i in range(70)]
+    batch = [points(n, 1100 + n, **{name: n / 7 for name in names}) for n in range(8)]
+    assert SqlitePoints(database).log(runs[0], [*batch, *batch])
+    rows, latest = kept(database, runs[0])
+    assert len(rows) == 560
+    assert {row[:4] for row in latest} == {(name, 7, 1107, 1.0) for name in names}
+
+
 def test_runs_that_take_no_metrics_are_left_to_mlflow(client, database, runs):
     writer = SqlitePoints(database)
     client.delete_run(runs[0])

@@ -81,7 +81,7 @@ class MlflowSettings(Section):
     """Name of the run; null: what varies, e.g. ``anneal seed=0``."""
     flush_seconds: float = Field(gt=0.0, le=600.0)
     """A buffer is delivered at least this often."""
-    flush_metrics: int = Field(ge=1, le=1000)
+    flush_metrics: int = Field(ge=1, le=10_000)
     """A buffer is delivered when it holds this many values."""
     system_metrics: bool
     """Sample processor, memory, disk and GPUs while a run is at work; needs ``psutil``."""

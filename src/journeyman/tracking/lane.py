@@ -24,8 +24,8 @@ from journeyman.tracking.operations import (
 )
 from journeyman.tracking.spool import Spool, spooled_lines
 
-MAX_METRICS_PER_CALL = 1000
-"""MLflow's limit of one ``log_batch``."""
+MAX_VALUES_PER_BATCH = 5000
+"""What is too long for a call of the store's, the store divides."""
 THREAD_NAME = "journeyman-tracking"
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
@@ -230,7 +230,7 @@ class Lane:
             if not isinstance(operation, Points) or operation.run is not first.run:
                 break
             values += len(operation.metrics)
-            if values > MAX_METRICS_PER_CALL:
+            if values > MAX_VALUES_PER_BATCH:
                 break
             batch.append(operation)
         return batch

@@ -10,7 +10,6 @@ from journeyman.tracking.address import StoreAddress, check_store
 from journeyman.tracking.client import experiment_id, is_lasting, open_client
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.inputs import log_dataset
-from journeyman.tracking.lane import MAX_METRICS_PER_CALL
 from journeyman.tracking.models import log_model
 from journeyman.tracking.operations import (
     CloseChildren,
@@ -38,7 +37,9 @@ LABEL_TAG = "journeyman.id"
 """Our own id of a run, known before the store has given it one."""
 PARENT_TAG = "mlflow.parentRunId"
 
+_MAX_METRICS_PER_CALL = 1000
 _MAX_PARAMS_PER_CALL = 100
+"""MLflow's limits of one ``log_batch``."""
 _MOST_CHILDREN = 50_000
 OPENING_SECONDS = 8.0
 """How long a run that does not begin without its store asks for it to be opened."""
@@ -126,8 +127,8 @@ class MlflowStore:
             for each in points
             for key, value in each.metrics
         ]
-        for first in range(0, len(metrics), MAX_METRICS_PER_CALL):
-            chunk = metrics[first : first + MAX_METRICS_PER_CALL]
+        for first in range(0, len(metrics), _MAX_METRICS_PER_CALL):
+            chunk = metrics[first : first + _MAX_METRICS_PER_CALL]
             self._client.log_batch(run.opened_id, metrics=chunk)
 
     def set_tags(self, operation: SetTags) -> None:

@@ -10,6 +10,7 @@ of MLflow may have them, MLflow is left to do it.
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,15 +39,20 @@ _TABLES = {
 
 _INSERT = """
 INSERT OR IGNORE INTO metrics (run_uuid, key, step, timestamp, value, is_nan)
-VALUES (?, ?, ?, ?, ?, 0)
+VALUES {rows}
 """
 _UPDATE = """
 INSERT INTO latest_metrics (run_uuid, key, step, timestamp, value, is_nan)
-VALUES (?, ?, ?, ?, ?, 0)
+VALUES {rows}
 ON CONFLICT (key, run_uuid) DO UPDATE SET
     step = excluded.step, timestamp = excluded.timestamp, value = excluded.value, is_nan = 0
 WHERE (excluded.step, excluded.timestamp, excluded.value) > (step, timestamp, value)
 """
+_ROW = "(?, ?, ?, ?, ?, 0)"
+_ROWS = 190
+"""Of a statement; the oldest SQLite that is about takes 999 values in one."""
+
+Row = tuple[str, str, int, int, float]
 
 
 class SqlitePoints:
@@ -84,7 +90,7 @@ class SqlitePoints:
                 for each in points
                 for key, value in each.metrics
             ]
-            latest: dict[str, tuple[str, str, int, int, float]] = {}
+            latest: dict[str, Row] = {}
             for row in rows:
                 if row[1] not in latest or row[2:] > latest[row[1]][2:]:
                     latest[row[1]] = row
@@ -92,9 +98,21 @@ class SqlitePoints:
             with connection:  # commits, or rolls back what an error cut short
                 if not _is_active(connection, run_id):
                     return False
-                connection.executemany(_INSERT, rows)
-                connection.executemany(_UPDATE, latest.values())
+                _write(connection, _INSERT, rows)
+                _write(connection, _UPDATE, list(latest.values()))
             return True
+
+
+def _write(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
+    """Writes many rows with each statement.
+
+    The interpreter is let go of for each statement, and training, which takes it at once, is
+    held up when it is wanted back: ``executemany`` would do that row by row.
+    """
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        values = list(chain.from_iterable(some))
+        connection.execute(statement.format(rows=", ".join([_ROW] * len(some))), values)
 
 
 def _is_known(connection: sqlite3.Connection) -> bool:
