@@ -78,7 +78,7 @@ def test_the_same_rows_as_mlflow_writes(client, database, runs):
 
 def test_more_than_go_into_one_statement(client, database, runs):
     names = [f"m{i}" for i in range(70)]
-    batch = [points(n, 1100 + n, **{name: n / 7 for name in names}) for n in range(8)]
+    batch = [points(n, 1100 + n, **dict.fromkeys(names, n / 7)) for n in range(8)]
     assert SqlitePoints(database).log(runs[0], [*batch, *batch])
     rows, latest = kept(database, runs[0])
     assert len(rows) == 560
