@@ -124,7 +124,7 @@ def test_killed_in_an_outage_then_resumed_in_it(
 ) -> None:
     """The killed process's spool, a resumed start without a server, and the end after it."""
     run = begin("strategy.updates=400", "checkpoint.every=10")
-    kill_in_outage(run, proxy, "error", lines=60)
+    kill_in_outage(run, proxy, "error", lines=150)
     spool = run.folder / "tracking_spool.jsonl"
     assert spool.is_file(), "written in the outage, not at the run's end"
     client = server.client()
