@@ -208,7 +208,7 @@ def test_a_checkpoint_knows_where_the_metrics_log_stood(tmp_path: Path) -> None:
 def test_a_run_is_named_by_what_varies() -> None:
     plain = compose_settings(["seed=7"])
     overrides = ["strategy.ppo.clip=0.1", "seed=7", "tracking.experiment=x", "+env.grid=9"]
-    assert run_name(plain, overrides) == "anneal=linear seed=7 clip=0.1 grid=9"
+    assert run_name(plain, overrides) == "anneal=cosine seed=7 clip=0.1 grid=9"
     long = [f"strategy.ppo.clip=0.{'1' * 200}"]
     assert len(run_name(plain, long)) == 100
-    assert run_name(plain, long).startswith("anneal=linear seed=7 clip=0.1")
+    assert run_name(plain, long).startswith("anneal=cosine seed=7 clip=0.1")
