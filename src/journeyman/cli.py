@@ -91,6 +91,10 @@ def _sweep(argv: Sequence[str], arguments: "Namespace") -> int:
 
 def launch(argv: Sequence[str]) -> None:
     """Runs Hydra's main; what a job raises comes through."""
+    import logging
+
+    # A line that the log file does not take, as on a full disk, is still on the terminal.
+    logging.raiseExceptions = False
     # Hydra then hands exceptions through instead of printing and exiting on its own.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     from journeyman.hydra_jobs import PastHydra

@@ -49,18 +49,17 @@ def test_an_old_buffer_is_sent():
     close(delivery)
 
 
-def test_calls_hold_at_most_a_thousand_values_and_never_mix_runs():
+def test_batches_hold_at_most_5000_values_and_never_mix_runs():
     store = MemoryStore()
-    delivery = start(store)
+    delivery = start(store, flush_metrics=10_000)
     other = RunReference("other", "id of other")
-    for step in range(60):
+    for step in range(260):
         delivery.put(points(JOB, step, count=20))
     delivery.put(points(other, 0))
-    delivery.put(points(JOB, 60))
+    delivery.put(points(JOB, 260))
     close(delivery)
-    # 60 x 20 = 1200 values: 50 calls of 20 make 1000, 10 remain. (The 1000th value may send the
-    # first thousand early, which changes nothing here.)
-    assert [len(batch) for batch in store.batches] == [1000, 200, 1, 1]
+    # 260 x 20 = 5200 values: 250 operations of 20 make 5000, 10 remain.
+    assert [len(batch) for batch in store.batches] == [5000, 200, 1, 1]
     assert store.done[2:] == [("points", "id of other"), ("points", "id of job")]
 
 

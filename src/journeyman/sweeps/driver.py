@@ -4,6 +4,7 @@ Hydra calls no callback at the end of a sweep in which a job failed, nor after C
 is here, round Hydra's main, and comes in every case.
 """
 
+import importlib.util
 import os
 import signal
 import threading
@@ -176,8 +177,12 @@ def _interrupts(*, reach_workers: bool) -> Iterator[None]:
     if reach_workers or threading.current_thread() is not threading.main_thread():
         yield
         return
-    # Begun later, it would take the block away again.
+    # Begun later, they would take the block away again.
     resource_tracker.ensure_running()
+    if importlib.util.find_spec("joblib") is not None:
+        from joblib.externals.loky.backend import resource_tracker as tracker_of_workers
+
+        tracker_of_workers.ensure_running()
     over = threading.Event()
     receiver = threading.Thread(target=over.wait, daemon=True)
     receiver.start()
