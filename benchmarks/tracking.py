@@ -3,13 +3,13 @@
     python benchmarks/tracking.py [--quick] [--json benchmarks/results/tracking.json]
 
 Practice by PPO as a user runs it, each run a process of its own: CartPole-v1 with 8 lanes, rollouts
-of 128 steps, and the town with 64 worlds of 8 agents, rollouts of 32 ticks; a minute of training
-or more. One side has ``tracking=mlflow`` with the embedded store, which holds the runs before it
-too, the other ``tracking=none``; both write ``metrics.jsonl``. The cost share is the median, over
-the rounds, of what the tracked run's training took longer than that of the untracked run in the
-same round, as a share of the latter. What does not grow with the run (opening the store, the
-model, the last delivery) is told apart, in seconds. Two more figures are there because wall time
-is noisy: the share of the training thread's own time that is spent on tracking, metrics.jsonl
+of 128 steps, and the town with 64 worlds of 8 agents, rollouts of 32 ticks; more than half a minute
+of training. One side has ``tracking=mlflow`` with the embedded store, which holds the runs before
+it too, the other ``tracking=none``; both write ``metrics.jsonl``. The cost share is the median,
+over the rounds, of what the tracked run's training took longer than that of the untracked run in
+the same round, as a share of the latter. What does not grow with the run (opening the store, the
+model, the last delivery) is told apart, in seconds. Two more figures are there because wall time is
+noisy: the share of the training thread's own time that is spent on tracking, metrics.jsonl
 included, and what all threads of the process add up to.
 """
 

@@ -228,7 +228,7 @@ class RunSession:
                 **found,
             )
         except OSError as reason:
-            # What a run failed on stops its page, too, and is said already; the log may be as full.
+            # What a run failed on stops its page, too, and is said already.
             if status is not RunStatus.FAILED:
                 _LOG.warning("%s: the run's page could not be written: %s", self.run_dir, reason)
             return None

@@ -3,7 +3,7 @@
 MLflow's own way makes several objects of each value, in Python, at a tenth of a millisecond or
 so. The thread that delivers does that while training waits for the interpreter: an update of a
 small task is over in a hundred milliseconds and logs seventy values. Here the same rows are
-written at an eighth of the cost. Where the tables are not those known here, as another version
+written at a twentieth of the cost. Where the tables are not those known here, as another version
 of MLflow may have them, MLflow is left to do it.
 """
 
