@@ -3,14 +3,19 @@
     python benchmarks/tracking.py [--quick] [--json benchmarks/results/tracking.json]
 
 Practice by PPO as a user runs it, each run a process of its own: CartPole-v1 with 8 lanes, rollouts
-of 128 steps, and the town with 64 worlds of 8 agents, rollouts of 32 ticks; more than half a minute
-of training. One side has ``tracking=mlflow`` with the embedded store, which holds the runs before
-it too, the other ``tracking=none``; both write ``metrics.jsonl``. The cost share is the median,
-over the rounds, of what the tracked run's training took longer than that of the untracked run in
-the same round, as a share of the latter. What does not grow with the run (opening the store, the
-model, the last delivery) is told apart, in seconds. Two more figures are there because wall time is
-noisy: the share of the training thread's own time that is spent on tracking, metrics.jsonl
-included, and what all threads of the process add up to.
+of 128 steps, and the town with 64 worlds of 8 agents, rollouts of 32 ticks; some twenty-five
+seconds of training. One side has ``tracking=mlflow`` with the embedded store, which holds the runs
+before it too, the other ``tracking=none``; both write ``metrics.jsonl``.
+
+A machine that gets slower or faster while this goes on, and whatever the run before leaves to the
+next, would count for one side where the sides simply follow each other. Hence blocks of four runs,
+by turns tracked, untracked, untracked, tracked and the other way round: in each block either side
+has the same mean place. The cost share is the median, over the blocks, of what the two tracked runs
+trained longer than the two untracked ones, as a share of the latter; its interval (95 %) is
+bootstrapped over blocks. What does not grow with the run (opening the store, the model, the last
+delivery) is told apart, in seconds. Two more figures are there because wall time is noisy: the
+share of the training thread's own time that is spent on tracking, metrics.jsonl included, and what
+all threads of the process add up to.
 """
 
 import json
@@ -24,8 +29,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from circumstances import circumstances
 from peers.sides import OURS, THREADS, conclude, read_options
+from scipy import stats
 
 TRACKED, UNTRACKED = "tracking=mlflow", "tracking=none"
 COMMON = (
@@ -48,8 +55,13 @@ WORKS = {
         *("strategy.rollout_ticks=32", "strategy.minibatch_size=2048"),
     ),
 }
-UPDATES = {"cartpole": 900, "town": 24}
+UPDATES = {"cartpole": 600, "town": 16}
 QUICK_UPDATES = {"cartpole": 40, "town": 3}
+BLOCKS = 8
+ORDERS = (
+    (TRACKED, UNTRACKED, UNTRACKED, TRACKED),
+    (UNTRACKED, TRACKED, TRACKED, UNTRACKED),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,48 +111,87 @@ def run(outputs: Path, work: str, side: str, updates: int) -> Run:
     )
 
 
-def compare(pairs: Sequence[tuple[Run, Run]]) -> dict[str, float]:
-    """Returns the medians over rounds of (tracked, untracked)."""
-    return {
-        "cost_share": statistics.median(t.training / u.training - 1.0 for t, u in pairs),
-        "thread_share": statistics.median(t.tracking / t.training for t, _ in pairs),
-        "cpu_share": statistics.median(t.cpu / u.cpu - 1.0 for t, u in pairs),
-        "fixed_seconds": statistics.median(
-            (t.whole - t.training) - (u.whole - u.training) for t, u in pairs
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Runs of one work, two a side, in an order that favours neither."""
+
+    tracked: tuple[Run, ...]
+    untracked: tuple[Run, ...]
+
+    def means(self, name: str) -> tuple[float, float]:
+        """Returns what is called ``name``, averaged over the runs: (tracked, untracked)."""
+        return (
+            statistics.fmean(getattr(each, name) for each in self.tracked),
+            statistics.fmean(getattr(each, name) for each in self.untracked),
+        )
+
+    def longer(self, name: str) -> float:
+        """Returns by what share the tracked runs have more of what is called ``name``."""
+        tracked, untracked = self.means(name)
+        return tracked / untracked - 1.0
+
+
+def run_block(outputs: Path, work: str, order: Sequence[str], updates: int) -> Block:
+    """Runs one work in the given order of sides."""
+    done: dict[str, list[Run]] = {TRACKED: [], UNTRACKED: []}
+    for side in order:
+        done[side].append(run(outputs, work, side, updates))
+    return Block(tracked=tuple(done[TRACKED]), untracked=tuple(done[UNTRACKED]))
+
+
+def compare(blocks: Sequence[Block]) -> dict[str, float]:
+    """Returns the medians over blocks, and the interval of the first."""
+    shares = [block.longer("training") for block in blocks]
+    fixed = []
+    for block in blocks:
+        whole, training = block.means("whole"), block.means("training")
+        fixed.append((whole[0] - training[0]) - (whole[1] - training[1]))
+    found = {"cost_share": statistics.median(shares)}
+    if len(shares) > 1:
+        interval = stats.bootstrap(
+            (shares,), np.median, method="percentile", rng=np.random.default_rng(0)
+        ).confidence_interval
+        found |= {"cost_share_low": float(interval.low), "cost_share_high": float(interval.high)}
+    return found | {
+        "thread_share": statistics.median(
+            each.tracking / each.training for block in blocks for each in block.tracked
         ),
-        "whole_share": statistics.median(t.whole / u.whole - 1.0 for t, u in pairs),
+        "cpu_share": statistics.median(block.longer("cpu") for block in blocks),
+        "fixed_seconds": statistics.median(fixed),
+        "whole_share": statistics.median(block.longer("whole") for block in blocks),
     }
 
 
 def main() -> None:
     """Measures, prints a table, and the figures in the last lines."""
     options = read_options(__doc__)
-    rounds, updates = (1, QUICK_UPDATES) if options.quick else (5, UPDATES)
+    count, updates = (1, QUICK_UPDATES) if options.quick else (BLOCKS, UPDATES)
     header = circumstances([*OURS, "mlflow", "sqlalchemy"], "one run at a time on 1 thread")
     print(header["machine"], header["versions"], sep="\n", flush=True)
-    measured: dict[str, list[tuple[Run, Run]]] = {work: [] for work in WORKS}
+    measured: dict[str, list[Block]] = {work: [] for work in WORKS}
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder)
         if not options.quick:
             for work in WORKS:  # compiled code and the store are there from now on
                 run(outputs, work, TRACKED, 2)
-        for number in range(rounds):
-            for work, pairs in measured.items():
-                sides = (TRACKED, UNTRACKED) if number % 2 else (UNTRACKED, TRACKED)
-                took = {side: run(outputs, work, side, updates[work]) for side in sides}
-                pairs.append((took[TRACKED], took[UNTRACKED]))
-    found = {work: compare(pairs) for work, pairs in measured.items()}
-    print(f"{'work':>10} {'side':>16} {'training s':>11} {'whole s':>9} {'CPU s':>8} {'rounds':>7}")
+        for number in range(count):
+            for work, blocks in measured.items():
+                blocks.append(run_block(outputs, work, ORDERS[number % 2], updates[work]))
+                longer = blocks[-1].longer("training")
+                print(f"block {number + 1} of {count}, {work}: {longer:+.1%}", flush=True)
+    found = {work: compare(blocks) for work, blocks in measured.items()}
+    print(f"{'work':>10} {'side':>16} {'training s':>11} {'whole s':>9} {'CPU s':>8} {'runs':>5}")
     rows = []
-    for work, pairs in measured.items():
-        for side, runs in zip((TRACKED, UNTRACKED), zip(*pairs, strict=True), strict=True):
+    for work, blocks in measured.items():
+        for side, name in ((TRACKED, "tracked"), (UNTRACKED, "untracked")):
+            runs = [each for block in blocks for each in getattr(block, name)]
             medians = [
-                statistics.median(getattr(each, name) for each in runs)
-                for name in ("training", "whole", "cpu")
+                statistics.median(getattr(each, part) for each in runs)
+                for part in ("training", "whole", "cpu")
             ]
             print(
                 f"{work:>10} {side:>16} {medians[0]:>11.2f} {medians[1]:>9.2f} {medians[2]:>8.2f} "
-                f"{len(runs):>7}"
+                f"{len(runs):>5}"
             )
             rows.append({"work": work, "side": side, "runs": [vars(each) for each in runs]})
     figures = {
