@@ -5,26 +5,23 @@
 Practice by PPO as a user runs it, each run a process of its own: CartPole-v1 with 8 lanes, rollouts
 of 128 steps, and the town with 64 worlds of 8 agents, rollouts of 32 ticks; some twenty-five
 seconds of training. One side has ``tracking=mlflow`` with the embedded store, which holds the runs
-before it too, the other ``tracking=none``; both write ``metrics.jsonl``.
+before it too, the other ``tracking=none``; both write ``metrics.jsonl``, and both have the same
+seed, so that they compute the same.
 
-A machine that gets slower or faster while this goes on, and whatever the run before leaves to the
-next, would count for one side where the sides simply follow each other. Hence blocks of four runs,
-by turns tracked, untracked, untracked, tracked and the other way round: in each block either side
-has the same mean place. The cost share is the median, over the blocks, of what the two tracked runs
-trained longer than the two untracked ones, as a share of the latter; its interval (95 %) is
-bootstrapped over blocks. What does not grow with the run (opening the store, the model, the last
-delivery) is told apart, in seconds. Two more figures are there because wall time is noisy: the
-share of the training thread's own time that is spent on tracking, metrics.jsonl included, and what
-all threads of the process add up to.
+Both runs of a pair go at once, but in turns of a second, each stopped while the other works
+(``turns.py``); by turns the one and the other begins. The cost share is the median, over the pairs,
+of what the tracked run worked longer from its first update to its last, as a share of the
+untracked run's time; its interval (95 %) is bootstrapped over pairs. What does not grow with the
+run (opening the store, the model, the last delivery) is told apart, in seconds. Two more figures
+say where it comes from: the share of the training thread's time that is spent in tracking,
+metrics.jsonl included, and the processor time of all other threads, beyond that of the untracked
+run.
 """
 
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +30,7 @@ import numpy as np
 from circumstances import circumstances
 from peers.sides import OURS, THREADS, conclude, read_options
 from scipy import stats
+from turns import RunInTurns, take_turns
 
 TRACKED, UNTRACKED = "tracking=mlflow", "tracking=none"
 COMMON = (
@@ -57,95 +55,62 @@ WORKS = {
 }
 UPDATES = {"cartpole": 600, "town": 16}
 QUICK_UPDATES = {"cartpole": 40, "town": 3}
-BLOCKS = 8
-ORDERS = (
-    (TRACKED, UNTRACKED, UNTRACKED, TRACKED),
-    (UNTRACKED, TRACKED, TRACKED, UNTRACKED),
-)
+PAIRS = 10
+# The time between two deliveries goes on while a run is stopped, half of the time.
+SIDES = {TRACKED: (TRACKED, "tracking.flush_seconds=10"), UNTRACKED: (UNTRACKED,)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one run took.
+    """What one run took, in seconds, the time it was stopped left out.
 
     Attributes:
-        whole: seconds from start to end of the process.
-        training: seconds of practice.
-        cpu: seconds of all threads together.
-        tracking: seconds of the training thread spent on tracking, ``metrics.jsonl`` included.
+        whole: from start to end of the process.
+        training: from its first update to its last.
+        tracking: of the training thread, in tracking, ``metrics.jsonl`` included.
+        others: processor time of all other threads during training.
     """
 
     whole: float
     training: float
-    cpu: float
     tracking: float
+    others: float
 
 
-def run(outputs: Path, work: str, side: str, updates: int) -> Run:
-    """Runs journeyman in a process of its own.
+def run_pair(outputs: Path, work: str, order: Sequence[str], updates: int) -> dict[str, Run]:
+    """Runs one work on both sides, in turns.
+
+    Returns:
+        By side.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: one failed.
     """
-    folder = outputs / f"run-{time.time_ns()}"
-    command = [sys.executable, "-m", "journeyman", *COMMON, *WORKS[work], side]
-    command += [f"strategy.updates={updates}", f"outputs={outputs}", f"hydra.run.dir={folder}"]
     environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment, cwd=outputs)
-        _, status, usage = os.wait4(process.pid, 0)
-        whole = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            raise RuntimeError(f"{' '.join(command)} ended:\n{said.read()[-4000:]}")
-    result = json.loads((folder / "results.json").read_text())["result"]
-    parts = json.loads((folder / "profile.json").read_text())["parts"]
+    runs = {}
+    for side in order:
+        overrides = [*COMMON, *WORKS[work], *SIDES[side], f"strategy.updates={updates}"]
+        runs[side] = RunInTurns(overrides, outputs, environment)
+    take_turns(list(runs.values()))
+    return {side: measure(run) for side, run in runs.items()}
+
+
+def measure(run: RunInTurns) -> Run:
+    """Returns what a run took that has ended."""
+    first, *_, last = run.updates_logged()
+    parts = json.loads((run.folder / "profile.json").read_text())["parts"]
     return Run(
-        whole=whole,
-        training=result["training"]["duration_sec"],
-        cpu=usage.ru_utime + usage.ru_stime,
+        whole=run.working(run.turns[0].start, run.turns[-1].end),
+        training=run.working(first, last),
         tracking=parts.get("tracking", {"seconds": 0.0})["seconds"],
+        others=run.others_by(last) - run.turns[0].others,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """Runs of one work, two a side, in an order that favours neither."""
-
-    tracked: tuple[Run, ...]
-    untracked: tuple[Run, ...]
-
-    def means(self, name: str) -> tuple[float, float]:
-        """Returns what is called ``name``, averaged over the runs: (tracked, untracked)."""
-        return (
-            statistics.fmean(getattr(each, name) for each in self.tracked),
-            statistics.fmean(getattr(each, name) for each in self.untracked),
-        )
-
-    def longer(self, name: str) -> float:
-        """Returns by what share the tracked runs have more of what is called ``name``."""
-        tracked, untracked = self.means(name)
-        return tracked / untracked - 1.0
-
-
-def run_block(outputs: Path, work: str, order: Sequence[str], updates: int) -> Block:
-    """Runs one work in the given order of sides."""
-    done: dict[str, list[Run]] = {TRACKED: [], UNTRACKED: []}
-    for side in order:
-        done[side].append(run(outputs, work, side, updates))
-    return Block(tracked=tuple(done[TRACKED]), untracked=tuple(done[UNTRACKED]))
-
-
-def compare(blocks: Sequence[Block]) -> dict[str, float]:
-    """Returns the medians over blocks, and the interval of the first."""
-    shares = [block.longer("training") for block in blocks]
-    fixed = []
-    for block in blocks:
-        whole, training = block.means("whole"), block.means("training")
-        fixed.append((whole[0] - training[0]) - (whole[1] - training[1]))
+def compare(pairs: Sequence[tuple[Run, Run]]) -> dict[str, float]:
+    """Returns the medians over pairs of (tracked, untracked), and the interval of the first."""
+    shares = [tracked.training / untracked.training - 1.0 for tracked, untracked in pairs]
     found = {"cost_share": statistics.median(shares)}
     if len(shares) > 1:
         interval = stats.bootstrap(
@@ -153,44 +118,48 @@ def compare(blocks: Sequence[Block]) -> dict[str, float]:
         ).confidence_interval
         found |= {"cost_share_low": float(interval.low), "cost_share_high": float(interval.high)}
     return found | {
-        "thread_share": statistics.median(
-            each.tracking / each.training for block in blocks for each in block.tracked
+        "thread_share": statistics.median(t.tracking / t.training for t, _ in pairs),
+        "delivery_share": statistics.median((t.others - u.others) / t.training for t, u in pairs),
+        "fixed_seconds": statistics.median(
+            (t.whole - t.training) - (u.whole - u.training) for t, u in pairs
         ),
-        "cpu_share": statistics.median(block.longer("cpu") for block in blocks),
-        "fixed_seconds": statistics.median(fixed),
-        "whole_share": statistics.median(block.longer("whole") for block in blocks),
+        "whole_share": statistics.median(t.whole / u.whole - 1.0 for t, u in pairs),
     }
 
 
 def main() -> None:
     """Measures, prints a table, and the figures in the last lines."""
     options = read_options(__doc__)
-    count, updates = (1, QUICK_UPDATES) if options.quick else (BLOCKS, UPDATES)
-    header = circumstances([*OURS, "mlflow", "sqlalchemy"], "one run at a time on 1 thread")
+    count, updates = (1, QUICK_UPDATES) if options.quick else (PAIRS, UPDATES)
+    header = circumstances([*OURS, "mlflow", "sqlalchemy"], "runs in turns, each on 1 thread")
     print(header["machine"], header["versions"], sep="\n", flush=True)
-    measured: dict[str, list[Block]] = {work: [] for work in WORKS}
+    measured: dict[str, list[tuple[Run, Run]]] = {work: [] for work in WORKS}
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder)
         if not options.quick:
             for work in WORKS:  # compiled code and the store are there from now on
-                run(outputs, work, TRACKED, 2)
+                run_pair(outputs, work, (TRACKED, UNTRACKED), 2)
         for number in range(count):
-            for work, blocks in measured.items():
-                blocks.append(run_block(outputs, work, ORDERS[number % 2], updates[work]))
-                longer = blocks[-1].longer("training")
-                print(f"block {number + 1} of {count}, {work}: {longer:+.1%}", flush=True)
-    found = {work: compare(blocks) for work, blocks in measured.items()}
-    print(f"{'work':>10} {'side':>16} {'training s':>11} {'whole s':>9} {'CPU s':>8} {'runs':>5}")
+            for work, pairs in measured.items():
+                order = (TRACKED, UNTRACKED) if number % 2 else (UNTRACKED, TRACKED)
+                took = run_pair(outputs, work, order, updates[work])
+                tracked, untracked = took[TRACKED], took[UNTRACKED]
+                pairs.append((tracked, untracked))
+                longer = tracked.training / untracked.training - 1.0
+                print(f"pair {number + 1} of {count}, {work}: {longer:+.2%}", flush=True)
+    found = {work: compare(pairs) for work, pairs in measured.items()}
+    print(
+        f"{'work':>10} {'side':>16} {'training s':>11} {'whole s':>9} {'others s':>9} {'runs':>5}"
+    )
     rows = []
-    for work, blocks in measured.items():
-        for side, name in ((TRACKED, "tracked"), (UNTRACKED, "untracked")):
-            runs = [each for block in blocks for each in getattr(block, name)]
+    for work, pairs in measured.items():
+        for side, runs in zip((TRACKED, UNTRACKED), zip(*pairs, strict=True), strict=True):
             medians = [
-                statistics.median(getattr(each, part) for each in runs)
-                for part in ("training", "whole", "cpu")
+                statistics.median(getattr(each, name) for each in runs)
+                for name in ("training", "whole", "others")
             ]
             print(
-                f"{work:>10} {side:>16} {medians[0]:>11.2f} {medians[1]:>9.2f} {medians[2]:>8.2f} "
+                f"{work:>10} {side:>16} {medians[0]:>11.2f} {medians[1]:>8.2f} {medians[2]:>9.2f} "
                 f"{len(runs):>5}"
             )
             rows.append({"work": work, "side": side, "runs": [vars(each) for each in runs]})
