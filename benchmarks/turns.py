@@ -1,7 +1,8 @@
 """Runs of journeyman that work in turns of a second, each while the others are stopped.
 
 What the machine does meanwhile, to other guests or by its clock, then meets all of them alike:
-one whole run after another differs by a tenth and more here, runs in turns by a hundredth.
+one whole run after another can differ by a tenth and more, runs in turns by some hundredths. Their
+first threads share one core, since cores differ too; other threads run where they may.
 """
 
 import json
@@ -82,6 +83,8 @@ class RunInTurns:
     def begin(self) -> None:
         """Lets the run work until its first update is logged; that is its first turn.
 
+        From then on its first thread stays on one core, the same for all runs.
+
         Raises:
             RuntimeError: it ended before, or did not get there in five minutes.
         """
@@ -90,6 +93,7 @@ class RunInTurns:
             if time.time() > deadline or self._has_ended(0.01):
                 raise RuntimeError(self._failure("did not come to its first update"))
         self._pause(self._began)
+        os.sched_setaffinity(self._process.pid, {min(os.sched_getaffinity(0))})
 
     def turn(self) -> None:
         """Lets the run work for a turn, or until it ends if that is sooner.
