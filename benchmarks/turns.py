@@ -2,7 +2,7 @@
 
 What the machine does meanwhile, to other guests or by its clock, then meets all of them alike:
 one whole run after another can differ by a tenth and more, runs in turns by some hundredths. Their
-first threads share one core, since cores differ too; other threads run where they may.
+first threads share one core, since cores differ too; other threads run where they may. Linux only.
 """
 
 import json
