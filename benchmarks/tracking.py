@@ -3,10 +3,10 @@
     python benchmarks/tracking.py [--quick] [--json benchmarks/results/tracking.json]
 
 Practice by PPO as a user runs it, each run a process of its own: CartPole-v1 with 8 lanes, rollouts
-of 128 steps, and the town with 64 worlds of 8 agents, rollouts of 32 ticks; some twenty
-seconds of training. One side has ``tracking=mlflow`` with the embedded store, which holds the runs
-before it too, the other ``tracking=none``; both write ``metrics.jsonl``, and both have the same
-seed, so that they compute the same.
+of 128 steps, and the town with 64 worlds of 8 agents, rollouts of 32 ticks; some twenty seconds of
+training. One side has ``tracking=mlflow`` with the embedded store, which holds the runs before it
+too, the other ``tracking=none``; both write ``metrics.jsonl``, and both have the same seed, so that
+they compute the same.
 
 Both runs of a pair go at once, but in turns of a second, each stopped while the other works
 (``turns.py``); by turns the one and the other begins. The cost share is the median, over the pairs,
@@ -55,19 +55,20 @@ WORKS = {
 }
 UPDATES = {"cartpole": 400, "town": 16}
 QUICK_UPDATES = {"cartpole": 40, "town": 3}
-PAIRS = {"cartpole": 16, "town": 4}  # pairs of the town differ by a tenth of what CartPole's do
+PAIRS = {"cartpole": 16, "town": 4}  # the town logs far less a second, and a pair takes longer
 # The time between two deliveries goes on while a run is stopped, half of the time.
 SIDES = {TRACKED: (TRACKED, "tracking.flush_seconds=10"), UNTRACKED: (UNTRACKED,)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one run took, in seconds, the time it was stopped left out.
+    """What one run took, in seconds, the time it was stopped left out but where said.
 
     Attributes:
         whole: from start to end of the process.
         training: from its first update to its last.
-        tracking: of the training thread, in tracking, ``metrics.jsonl`` included.
+        tracking: of the training thread, in tracking, ``metrics.jsonl`` included; a stop that falls
+            into it counts, which medians pass over.
         others: processor time of all other threads during training.
     """
 
@@ -108,9 +109,14 @@ def measure(run: RunInTurns) -> Run:
     )
 
 
+def longer(tracked: Run, untracked: Run) -> float:
+    """Returns what the tracked run trained longer, as a share of the untracked run's time."""
+    return tracked.training / untracked.training - 1.0
+
+
 def compare(pairs: Sequence[tuple[Run, Run]]) -> dict[str, float]:
     """Returns the medians over pairs of (tracked, untracked), and the interval of the first."""
-    shares = [tracked.training / untracked.training - 1.0 for tracked, untracked in pairs]
+    shares = [longer(tracked, untracked) for tracked, untracked in pairs]
     found = {"cost_share": statistics.median(shares)}
     if len(shares) > 1:
         interval = stats.bootstrap(
@@ -143,8 +149,7 @@ def main() -> None:
                 order = (TRACKED, UNTRACKED) if number % 2 else (UNTRACKED, TRACKED)
                 took = run_pair(outputs, work, order, updates[work])
                 pairs.append((took[TRACKED], took[UNTRACKED]))
-                longer = took[TRACKED].training / took[UNTRACKED].training - 1.0
-                print(f"pair {number + 1}, {work}: {longer:+.2%}", flush=True)
+                print(f"pair {number + 1}, {work}: {longer(*pairs[-1]):+.2%}", flush=True)
     found = {work: compare(pairs) for work, pairs in measured.items()}
     print(
         f"{'work':>10} {'side':>16} {'training s':>11} {'whole s':>9} {'others s':>9} {'runs':>5}"
@@ -157,7 +162,7 @@ def main() -> None:
                 for name in ("training", "whole", "others")
             ]
             print(
-                f"{work:>10} {side:>16} {medians[0]:>11.2f} {medians[1]:>8.2f} {medians[2]:>9.2f} "
+                f"{work:>10} {side:>16} {medians[0]:>11.2f} {medians[1]:>9.2f} {medians[2]:>9.2f} "
                 f"{len(runs):>5}"
             )
             rows.append({"work": work, "side": side, "runs": [vars(each) for each in runs]})

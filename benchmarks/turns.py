@@ -5,7 +5,6 @@ one whole run after another can differ by a tenth and more, runs in turns by som
 first threads share one core, since cores differ too; other threads run where they may. Linux only.
 """
 
-import json
 import os
 import select
 import signal
@@ -19,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Self
+
+from journeyman.tracking.jsonl import FILE_NAME, read_metrics
 
 TURN_SECONDS = 1.0
 _START_SECONDS = 300.0
@@ -113,9 +114,9 @@ class RunInTurns:
 
     def updates_logged(self) -> list[float]:
         """Returns when each update of practice was logged, in seconds since the epoch."""
-        log = self.folder / "metrics.jsonl"
-        whole = log.read_text().rpartition("\n")[0] if log.is_file() else ""
-        lines = [json.loads(line) for line in whole.splitlines() if '"group":"ppo"' in line]
+        if not (self.folder / FILE_NAME).is_file():
+            return []
+        lines = [line for line in read_metrics(self.folder) if line["group"] == "ppo"]
         return [datetime.fromisoformat(line["time"]).timestamp() for line in lines]
 
     def working(self, start: float, end: float) -> float:
