@@ -14,8 +14,8 @@ of what the tracked run worked longer from its first update to its last, as a sh
 untracked run's time; its interval (95 %) is bootstrapped over pairs. What does not grow with the
 run (opening the store, the model, the last delivery) is told apart, in seconds. Two more figures
 say where it comes from: the share of the training thread's time that is spent in tracking,
-metrics.jsonl included, and the processor time of all other threads, beyond that of the untracked
-run.
+metrics.jsonl included, and the processor time of all other threads, and of the process that writes
+to the store, beyond that of the untracked run.
 """
 
 import json
@@ -69,7 +69,7 @@ class Run:
         training: from its first update to its last.
         tracking: of the training thread, in tracking, ``metrics.jsonl`` included; a stop that falls
             into it counts, which medians pass over.
-        others: processor time of all other threads during training.
+        others: processor time of all other threads, and of processes it started, during training.
     """
 
     whole: float

@@ -2,7 +2,8 @@
 
 What the machine does meanwhile, to other guests or by its clock, then meets all of them alike:
 one whole run after another can differ by a tenth and more, runs in turns by some hundredths. Their
-first threads share one core, since cores differ too; other threads run where they may. Linux only.
+first threads share one core, since cores differ too; other threads, and processes that a run starts
+before its first update, run where they may, and are stopped with it. Linux only.
 """
 
 import os
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +34,8 @@ class Turn:
     Attributes:
         start: seconds since the epoch.
         end: seconds since the epoch.
-        others: seconds of processor time that threads other than the first had had by the end.
+        others: seconds of processor time that all threads but the first had had by the end, with
+            those of processes that the run started.
     """
 
     start: float
@@ -56,6 +58,7 @@ class RunInTurns:
         self.folder = outputs / f"run-{time.time_ns()}"
         self.turns: list[Turn] = []
         self.ended = False
+        self._children: list[int] = []
         self._command = [sys.executable, "-m", "journeyman", *overrides]
         self._command += [f"outputs={outputs}", f"hydra.run.dir={self.folder}"]
         self._outputs, self._environment = outputs, environment
@@ -93,6 +96,7 @@ class RunInTurns:
         while not self.updates_logged():
             if time.time() > deadline or self._has_ended(0.01):
                 raise RuntimeError(self._failure("did not come to its first update"))
+        self._children = _children(self._process.pid)
         self._pause(self._began)
         os.sched_setaffinity(self._process.pid, {min(os.sched_getaffinity(0))})
 
@@ -103,7 +107,7 @@ class RunInTurns:
             RuntimeError: it failed.
         """
         start = time.time()
-        os.kill(self._process.pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
         if not self._has_ended(TURN_SECONDS):
             self._pause(start)
             return
@@ -129,12 +133,18 @@ class RunInTurns:
         return [turn.others for turn in self.turns if turn.end <= end][-1]
 
     def _pause(self, start: float) -> None:
-        os.kill(self._process.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
         end = time.time()
-        others = _processor_seconds(self._process.pid) - _processor_seconds(
-            self._process.pid, thread=self._process.pid
-        )
+        process = self._process.pid
+        others = -_processor_seconds(process, thread=process)
+        with suppress(FileNotFoundError):
+            others += sum(_processor_seconds(each) for each in [process, *self._children])
         self.turns.append(Turn(start=start, end=end, others=others))
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in [self._process.pid, *self._children]:
+            with suppress(ProcessLookupError):  # the run ends just now
+                os.kill(process, number)
 
     def _has_ended(self, seconds: float) -> bool:
         return bool(select.select([self._end], [], [], seconds)[0])
@@ -156,6 +166,12 @@ def take_turns(runs: Sequence[RunInTurns]) -> None:
         while waiting := [run for run in runs if not run.ended]:
             for run in waiting:
                 run.turn()
+
+
+def _children(process: int) -> list[int]:
+    """Returns the processes that one has started and that are still there."""
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for each in lists for child in each.read_text().split()]
 
 
 def _processor_seconds(process: int, *, thread: int | None = None) -> float:

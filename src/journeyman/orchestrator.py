@@ -39,6 +39,7 @@ from journeyman.settings.dataset import ManifestDatasetSettings, RolloutDatasetS
 from journeyman.settings.root import Settings
 from journeyman.settings.strategy import PPOSettings
 from journeyman.strategies.registry import load_strategy, require_torch
+from journeyman.tracking.composite import prepare_tracking
 
 if TYPE_CHECKING:
     from journeyman.learning.policy import TorchPolicy
@@ -250,6 +251,7 @@ class Orchestrator:
                 "plan: true draws the schedule and trains nothing, which is the command line's "
                 "doing; to run it leave plan out, to draw it call journeyman.reporting.plan"
             )
+        prepare_tracking(settings.tracking)  # takes as long as importing torch does
         preflight([settings], resumed=resume)
         strategy = load_strategy(settings.strategy.kind)
         run_dir = self.run_dir or new_run_dir(settings.outputs_path)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.settings.tracking import MlflowSettings
-from journeyman.tracking import sqlite
 from journeyman.tracking.mlflow import MlflowTracker
 
 
@@ -21,9 +20,8 @@ class Killed:
         """Nothing more is delivered, nothing is finished."""
         self.tracker._queue.abandon()
         atexit.unregister(self.tracker.finish)
-        database = self.tracker._address.database
-        assert database is not None
-        sqlite.untune(database)
+        assert self.tracker._store is not None
+        self.tracker._store.close()
 
     def position(self) -> Any:
         """As a checkpoint would keep it."""

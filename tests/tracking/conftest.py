@@ -1,21 +1,32 @@
 """Stores and settings shared by the tests of tracking; importing MLflow is slow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from journeyman.settings.tracking import MlflowSettings
+from journeyman.tracking import remote_store
 from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.protocol import RunInfo
 from support.killed_tracker import Killed
+from support.serving import start_on_a_thread
 
 
 @pytest.fixture(autouse=True)
 def _no_inherited_store(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "JOURNEYMAN_PARENT_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _stores_served_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test may break what works on its store, and importing MLflow happens once."""
+    process = remote_store.StoreProcess(start_on_a_thread)
+    monkeypatch.setattr(remote_store, "_shared", process)
+    yield
+    process.stop()
 
 
 @pytest.fixture(scope="session")

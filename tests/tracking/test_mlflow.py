@@ -272,13 +272,14 @@ def test_a_resumed_run_goes_on_without_repeating_itself(
     dying.__enter__()
     tracker.artifact(Path(__file__))
     # Killed here: no finish, the stage stays open. The checkpoint was taken after step 1.
+    tracker._queue.abandon()
+    tracker._store.close()
+    atexit.unregister(tracker.finish)
     resumed = MlflowTracker(settings(), outputs=outputs)
     resumed.start(info)
     for step in (2, 3, 4):
         resumed.log("ppo", {"loss": float(step)}, step)
     resumed.finish(RunStatus.FINISHED)
-    tracker._queue.abandon()
-    atexit.unregister(tracker.finish)
     assert resumed.run_id == tracker.run_id
     assert history(client, tracker.run_id, "ppo/loss") == [(1, 1), (2, 2), (3, 3), (4, 4)]
     assert client.get_run(tracker.run_id).info.status == "FINISHED"

@@ -9,6 +9,7 @@ import pytest
 
 from journeyman.composition import compose_settings
 from journeyman.orchestrator import Orchestrator
+from journeyman.tracking.calls import StoreFailed
 from journeyman.tracking.operations import LogModel, RunReference, from_line, to_line
 from journeyman.tracking.protocol import RunStatus
 from support.commands import mlflow_client, without_torch
@@ -106,7 +107,7 @@ def test_a_model_delivered_twice_or_in_two_halves_is_one(
     store = tracker._store
     with monkeypatch.context() as broken:
         broken.setattr(type(client), "log_outputs", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(StoreFailed, match="division by zero"):
             store.log_model(operation)
     store.log_model(operation)
     store.log_model(operation)

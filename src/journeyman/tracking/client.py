@@ -37,26 +37,45 @@ _LASTING = (
 )
 
 
-def open_client(address: StoreAddress, experiment: str | None) -> tuple[Any, str]:
-    """Returns a client, and the id of the experiment, created if it is new."""
+def set_environment() -> None:
+    """Sets the variables that MLflow reads, where they are not set."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # An outage is met by the delivery threads' retries. MLflow's own would not only hold up the
     # end of a run: a run whose creation is asked for again, after a lost answer, is there twice.
     os.environ[_RETRIES_VARIABLE] = "0"
+
+
+def import_mlflow() -> None:
+    """Imports what a client of any store needs; takes seconds."""
+    set_environment()
+    with _passing_over_deprecations():
+        import mlflow.store.tracking.sqlalchemy_store
+        import mlflow.tracking  # noqa: F401
+
+
+def open_client(address: StoreAddress, experiment: str | None) -> tuple[Any, str]:
+    """Returns a client, and the id of the experiment, created if it is new."""
+    set_environment()
     locked = (
         sqlite.first_opening(address.database)
         if address.database is not None
         else contextlib.nullcontext()
     )
-    with locked, warnings.catch_warnings():
-        # MLflow's own mapping uses a loader that SQLAlchemy 2.1 deprecates.
-        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+    with locked, _passing_over_deprecations():
         from mlflow.tracking import MlflowClient
 
         quieten()
         client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
         return client, "" if experiment is None else experiment_id(client, address, experiment)
+
+
+@contextmanager
+def _passing_over_deprecations() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # MLflow's own mapping uses a loader that SQLAlchemy 2.1 deprecates.
+        warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+        yield
 
 
 def experiment_id(client: Any, address: StoreAddress, name: str) -> str:

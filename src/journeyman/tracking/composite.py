@@ -18,6 +18,7 @@ from journeyman.tracking.protocol import (
     StageRun,
     Tracker,
 )
+from journeyman.tracking.remote_store import shared_process
 from journeyman.tracking.system import SystemTracker
 
 
@@ -102,6 +103,12 @@ class _CompositeStage:
     def tag(self, tags: Mapping[str, str]) -> None:
         for stage in self._stages:
             stage.tag(tags)
+
+
+def prepare_tracking(settings: TrackingSettings) -> None:
+    """Starts what takes seconds to start, and does not wait for it."""
+    if isinstance(settings, MlflowSettings):
+        shared_process().start()
 
 
 def build_tracker(

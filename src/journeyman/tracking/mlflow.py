@@ -17,13 +17,10 @@ from typing import Any
 
 from journeyman.errors import UserError
 from journeyman.settings.tracking import MlflowSettings
-from journeyman.tracking import sqlite
 from journeyman.tracking.address import StoreAway, check_database, resolve_address
-from journeyman.tracking.client import store_errors
 from journeyman.tracking.delivery import Delivery
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.inputs import dataset_operation
-from journeyman.tracking.mlflow_store import MlflowStore, open_patiently
 from journeyman.tracking.operations import (
     EndRun,
     LogModel,
@@ -36,6 +33,7 @@ from journeyman.tracking.operations import (
     to_line,
 )
 from journeyman.tracking.protocol import DatasetInfo, MetricValue, RunInfo, RunStatus, StageRun
+from journeyman.tracking.remote_store import RemoteStore
 from journeyman.tracking.resuming import LeftBehind, left_behind
 from journeyman.tracking.spool import REFUSED_NAME, Spool, SpoolHead
 from journeyman.tracking.stage import queued_stage
@@ -85,7 +83,7 @@ class MlflowTracker:
         self._clock = 0
         self._delivery: Delivery | None = None
         self._job: RunReference | None = None
-        self._store: MlflowStore | None = None
+        self._store: RemoteStore | None = None
         self._spool: Spool | None = None
 
     @property
@@ -126,14 +124,12 @@ class MlflowTracker:
         """
         if self._delivery is not None:
             raise RuntimeError("this tracker was started before")
-        if self._address.database is not None:
-            check_database(self._address)
-            sqlite.tune(self._address.database)
+        check_database(self._address)
         try:
             self._begin(run)
         except BaseException:
-            if self._address.database is not None:
-                sqlite.untune(self._address.database)
+            if self._store is not None:
+                self._store.close()
             raise
         atexit.register(self.finish, RunStatus.KILLED)
 
@@ -205,8 +201,8 @@ class MlflowTracker:
             delivery.close(patience_seconds=self._patience, at_most_seconds=limit)
         finally:
             self._say_what_is_left(delivery.leave())
-            if self._address.database is not None:
-                sqlite.untune(self._address.database)
+            if self._store is not None:
+                self._store.close()
 
     def _say_what_is_left(self, left: int) -> None:
         spool = self._spool
@@ -252,7 +248,9 @@ class MlflowTracker:
         left = left_behind(run.run_dir, self._address.shown, position if self._goes_on else {})
         opening = self._opening(run, identity, left)
         self._job = opening.run
-        self._store = MlflowStore(self._address, run.experiment, identity)
+        self._store = RemoteStore(
+            self._address, run.experiment, folder=run.run_dir, identity=identity
+        )
         self._spool = Spool(
             run.run_dir,
             SpoolHead(
@@ -264,8 +262,7 @@ class MlflowTracker:
         )
         may_wait = self._goes_on or PARENT_RUN_VARIABLE in os.environ
         if not may_wait:
-            with store_errors(self._address):
-                open_patiently(self._store, opening)
+            self._store.open_patiently(opening)
         else:
             self._connect(self._store)
         self._delivery = Delivery(
@@ -300,11 +297,10 @@ class MlflowTracker:
             since=since if self._goes_on else None,
         )
 
-    def _connect(self, store: MlflowStore) -> None:
+    def _connect(self, store: RemoteStore) -> None:
         """Connects a store that is there; one that is away is connected when it is back."""
         try:
-            with store_errors(self._address):
-                store.connect()
+            store.connect()
         except StoreAway as error:
             _logger.warning("%s; the run begins without it", error)
 

@@ -79,6 +79,11 @@ class MlflowStore:
         return self._given_client
 
     @property
+    def known_experiment_id(self) -> str:
+        """Id of the experiment, if the store was asked for it already; else empty."""
+        return self._experiment_id
+
+    @property
     def experiment_id(self) -> str:
         """Id of the experiment, created if it is new."""
         if not self._experiment_id:

@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Self
 
 from journeyman.settings.tracking import MlflowSettings
-from journeyman.tracking import sqlite
 from journeyman.tracking.address import (
     StoreAddress,
     StoreAway,
     check_database,
-    check_store,
     resolve_address,
 )
-from journeyman.tracking.client import store_errors
 from journeyman.tracking.delivery import Delivery
 from journeyman.tracking.identity import RunIdentity
-from journeyman.tracking.mlflow_store import MlflowStore, open_patiently
 from journeyman.tracking.operations import (
     CloseChildren,
     EndRun,
@@ -31,6 +27,7 @@ from journeyman.tracking.operations import (
     now_milliseconds,
 )
 from journeyman.tracking.protocol import RunStatus
+from journeyman.tracking.remote_store import RemoteStore
 from journeyman.tracking.spool import FILE_NAME, Spool, SpoolHead
 from journeyman.tracking.tags import user_tags
 from journeyman.tracking.values import cut_tags
@@ -55,7 +52,7 @@ class SweepRun:
     """
 
     def __init__(
-        self, address: StoreAddress, store: MlflowStore, run: RunReference, spool: Spool
+        self, address: StoreAddress, store: RemoteStore, run: RunReference, spool: Spool
     ) -> None:
         self._address, self._store, self._run, self._spool = address, store, run, spool
         self._end: list[Operation] = []
@@ -86,13 +83,11 @@ class SweepRun:
             UserError: the store cannot be opened.
         """
         address = resolve_address(settings.uri, outputs)
-        if address.database is not None:
-            check_database(address)
-            sqlite.tune(address.database)
+        check_database(address)
         known = RunIdentity.read(sweep_dir)
         if known is not None and known.tracking_uri != address.shown:
             known = None
-        store = MlflowStore(address, settings.experiment, known)
+        store = RemoteStore(address, settings.experiment, folder=sweep_dir, identity=known)
         run_id = None if known is None else known.run_id
         run = RunReference(uuid.uuid4().hex, run_id)
         opening = OpenRun(
@@ -114,13 +109,16 @@ class SweepRun:
         # What an earlier end of this sweep left is superseded by the one that is to come.
         (sweep_dir / FILE_NAME).unlink(missing_ok=True)
         try:
-            with store_errors(address):
-                check_store(address)
-                open_patiently(store, opening)
+            store.connect()
+            store.open_patiently(opening)
         except StoreAway as error:
             if known is None:
+                store.close()
                 raise
             _logger.warning("%s; the sweep goes on without it", error)
+        except BaseException:
+            store.close()
+            raise
         head = SpoolHead(
             tracking_uri=address.shown, experiment=settings.experiment, outputs=str(outputs)
         )
@@ -176,5 +174,4 @@ class SweepRun:
                     self._address.shown,
                     self._spool.path,
                 )
-            if self._address.database is not None:
-                sqlite.untune(self._address.database)
+            self._store.close()
