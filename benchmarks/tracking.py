@@ -8,29 +8,36 @@ training. One side has ``tracking=mlflow`` with the embedded store, which holds 
 too, the other ``tracking=none``; both write ``metrics.jsonl``, and both have the same seed, so that
 they compute the same.
 
-Both runs of a pair go at once, but in turns of a second, each stopped while the other works
-(``turns.py``); by turns the one and the other begins. The cost share is the median, over the pairs,
-of what the tracked run worked longer from its first update to its last, as a share of the
-untracked run's time; its interval (95 %) is bootstrapped over pairs. What does not grow with the
-run (opening the store, the model, the last delivery) is told apart, in seconds. Two more figures
-say where it comes from: the share of the training thread's time that is spent in tracking,
-metrics.jsonl included, and the processor time of all other threads, and of the process that writes
-to the store, beyond that of the untracked run.
+A round is a tracked run and two untracked ones, forks of one process, at once but in turns of a
+tenth of a second, each stopped while the others work (``turns.py``). The cost share is the median,
+over rounds, of what the tracked run worked longer from its first update to its last than the
+untracked ones, as a share of their mean; its interval (95 %) is bootstrapped over rounds. The null
+share is the same of the one untracked run against the other: what cannot be told from nothing.
+
+Two more figures say where the cost comes from: the share of the training thread's time that is
+spent in tracking, metrics.jsonl included, and the processor time of all other threads, and of the
+process that writes to the store, beyond that of the untracked runs. What does not grow with a run
+(the store opened, the model, the last delivery) is told apart, in seconds: whole short runs, each a
+new process, by turns tracked and untracked.
 """
 
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from circumstances import circumstances
 from peers.sides import OURS, THREADS, conclude, read_options
 from scipy import stats
-from turns import RunInTurns, take_turns
+from turns import Nursery, RunInTurns, take_turns
 
 TRACKED, UNTRACKED = "tracking=mlflow", "tracking=none"
 COMMON = (
@@ -53,11 +60,12 @@ WORKS = {
         *("strategy.rollout_ticks=32", "strategy.minibatch_size=2048"),
     ),
 }
-UPDATES = {"cartpole": 400, "town": 16}
-QUICK_UPDATES = {"cartpole": 40, "town": 3}
-PAIRS = {"cartpole": 16, "town": 4}  # the town logs far less a second, and a pair takes longer
-# The time between two deliveries goes on while a run is stopped, half of the time.
-SIDES = {TRACKED: (TRACKED, "tracking.flush_seconds=10"), UNTRACKED: (UNTRACKED,)}
+UPDATES = {"cartpole": 200, "town": 12}
+QUICK_UPDATES = {"cartpole": 20, "town": 2}
+ROUNDS = {"cartpole": 24, "town": 6}  # the town logs far less a second, and a round takes longer
+SHORT_RUNS = 8
+# The time between two deliveries goes on while a run is stopped, two thirds of the time.
+IN_TURNS = "tracking.flush_seconds=15"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,36 +73,44 @@ class Run:
     """What one run took, in seconds, the time it was stopped left out but where said.
 
     Attributes:
-        whole: from start to end of the process.
         training: from its first update to its last.
         tracking: of the training thread, in tracking, ``metrics.jsonl`` included; a stop that falls
-            into it counts, which medians pass over.
+            into it counts, too.
         others: processor time of all other threads, and of processes it started, during training.
     """
 
-    whole: float
     training: float
     tracking: float
     others: float
 
 
-def run_pair(outputs: Path, work: str, order: Sequence[str], updates: int) -> dict[str, Run]:
-    """Runs one work on both sides, in turns.
+def environment() -> dict[str, str]:
+    """Returns the variables of all runs."""
+    found = {**os.environ, **dict.fromkeys(THREADS, "1")}
+    found.pop("MLFLOW_TRACKING_URI", None)
+    return found
+
+
+def run_round(outputs: Path, work: str, number: int, updates: int) -> list[Run]:
+    """Runs one work in turns; who begins changes with the round's number.
 
     Returns:
-        By side.
+        The tracked run, and the two untracked ones.
 
     Raises:
         RuntimeError: one failed.
     """
-    environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    runs = {}
-    for side in order:
-        overrides = [*COMMON, *WORKS[work], *SIDES[side], f"strategy.updates={updates}"]
-        runs[side] = RunInTurns(overrides, outputs, environment)
-    take_turns(list(runs.values()))
-    return {side: measure(run) for side, run in runs.items()}
+    sides = ((TRACKED, IN_TURNS), (UNTRACKED,), (UNTRACKED,))
+    with Nursery(environment()) as nursery:
+        runs = [
+            RunInTurns(
+                nursery, [*COMMON, *WORKS[work], *side, f"strategy.updates={updates}"], outputs
+            )
+            for side in sides
+        ]
+        first = number % len(runs)
+        take_turns([*runs[first:], *runs[:first]])
+    return [measure(run) for run in runs]
 
 
 def measure(run: RunInTurns) -> Run:
@@ -102,34 +118,46 @@ def measure(run: RunInTurns) -> Run:
     first, *_, last = run.updates_logged()
     parts = json.loads((run.folder / "profile.json").read_text())["parts"]
     return Run(
-        whole=run.working(run.turns[0].start, run.turns[-1].end),
         training=run.working(first, last),
         tracking=parts.get("tracking", {"seconds": 0.0})["seconds"],
         others=run.others_by(last) - run.turns[0].others,
     )
 
 
-def longer(tracked: Run, untracked: Run) -> float:
-    """Returns what the tracked run trained longer, as a share of the untracked run's time."""
-    return tracked.training / untracked.training - 1.0
+def seconds_of_a_short_run(outputs: Path, side: str) -> float:
+    """Returns what two updates of CartPole take as a process of their own."""
+    command = [*COMMON, *WORKS["cartpole"], side, "strategy.updates=2", f"outputs={outputs}"]
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "journeyman", *command],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        cwd=outputs,
+    )
+    return time.perf_counter() - began
 
 
-def compare(pairs: Sequence[tuple[Run, Run]]) -> dict[str, float]:
-    """Returns the medians over pairs of (tracked, untracked), and the interval of the first."""
-    shares = [longer(tracked, untracked) for tracked, untracked in pairs]
-    found = {"cost_share": statistics.median(shares)}
-    if len(shares) > 1:
-        interval = stats.bootstrap(
-            (shares,), np.median, method="percentile", rng=np.random.default_rng(0)
-        ).confidence_interval
-        found |= {"cost_share_low": float(interval.low), "cost_share_high": float(interval.high)}
+def compare(rounds: Sequence[Sequence[Run]]) -> dict[str, float]:
+    """Returns the medians over rounds of (tracked, untracked, untracked), with intervals."""
+    costs = [2.0 * t.training / (a.training + b.training) - 1.0 for t, a, b in rounds]
+    nulls = [b.training / a.training - 1.0 for _, a, b in rounds]
+    found = {}
+    for name, shares in (("cost_share", costs), ("null_share", nulls)):
+        found[name] = statistics.median(shares)
+        if len(shares) > 1:
+            interval = stats.bootstrap(
+                (shares,), np.median, method="percentile", rng=np.random.default_rng(0)
+            ).confidence_interval
+            found[f"{name}_low"] = float(interval.low)
+            found[f"{name}_high"] = float(interval.high)
     return found | {
-        "thread_share": statistics.median(t.tracking / t.training for t, _ in pairs),
-        "delivery_share": statistics.median((t.others - u.others) / t.training for t, u in pairs),
-        "fixed_seconds": statistics.median(
-            (t.whole - t.training) - (u.whole - u.training) for t, u in pairs
+        "cost_share_mean": statistics.mean(costs),
+        "thread_share": statistics.median(t.tracking / t.training for t, _, _ in rounds),
+        "delivery_share": statistics.median(
+            (t.others - (a.others + b.others) / 2.0) / t.training for t, a, b in rounds
         ),
-        "whole_share": statistics.median(t.whole / u.whole - 1.0 for t, u in pairs),
     }
 
 
@@ -139,36 +167,36 @@ def main() -> None:
     updates = QUICK_UPDATES if options.quick else UPDATES
     header = circumstances([*OURS, "mlflow", "sqlalchemy"], "runs in turns, each on 1 thread")
     print(header["machine"], header["versions"], sep="\n", flush=True)
-    measured: dict[str, list[tuple[Run, Run]]] = {work: [] for work in WORKS}
+    measured: dict[str, list[list[Run]]] = {work: [] for work in WORKS}
+    short: dict[str, list[float]] = {TRACKED: [], UNTRACKED: []}
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder)
-        for work, pairs in measured.items():
+        for _ in range(1 if options.quick else SHORT_RUNS):
+            for side, took in short.items():
+                took.append(seconds_of_a_short_run(outputs, side))
+        for work, rounds in measured.items():
             if not options.quick:  # compiled code and the store are there from now on
-                run_pair(outputs, work, (TRACKED, UNTRACKED), 2)
-            for number in range(1 if options.quick else PAIRS[work]):
-                order = (TRACKED, UNTRACKED) if number % 2 else (UNTRACKED, TRACKED)
-                took = run_pair(outputs, work, order, updates[work])
-                pairs.append((took[TRACKED], took[UNTRACKED]))
-                print(f"pair {number + 1}, {work}: {longer(*pairs[-1]):+.2%}", flush=True)
-    found = {work: compare(pairs) for work, pairs in measured.items()}
-    print(
-        f"{'work':>10} {'side':>16} {'training s':>11} {'whole s':>9} {'others s':>9} {'runs':>5}"
-    )
-    rows = []
-    for work, pairs in measured.items():
-        for side, runs in zip((TRACKED, UNTRACKED), zip(*pairs, strict=True), strict=True):
-            medians = [
-                statistics.median(getattr(each, name) for each in runs)
-                for name in ("training", "whole", "others")
-            ]
-            print(
-                f"{work:>10} {side:>16} {medians[0]:>11.2f} {medians[1]:>9.2f} {medians[2]:>9.2f} "
-                f"{len(runs):>5}"
-            )
-            rows.append({"work": work, "side": side, "runs": [vars(each) for each in runs]})
+                run_round(outputs, work, 0, 2)
+            for number in range(1 if options.quick else ROUNDS[work]):
+                rounds.append(run_round(outputs, work, number, updates[work]))
+                said = compare(rounds[-1:])
+                cost, null = said["cost_share"], said["null_share"]
+                print(f"round {number + 1}, {work}: {cost:+.2%}, null {null:+.2%}", flush=True)
+    found = {work: compare(rounds) for work, rounds in measured.items()}
+    print(f"{'work':>10} {'side':>16} {'training s':>11} {'others s':>9} {'runs':>5}")
+    rows: list[dict[str, object]] = [{"work": "short", "seconds": short}]
+    for work, rounds in measured.items():
+        tracked, *untracked = zip(*rounds, strict=True)
+        for side, runs in ((TRACKED, tracked), (UNTRACKED, [*chain(*untracked)])):
+            training = statistics.median(each.training for each in runs)
+            others = statistics.median(each.others for each in runs)
+            print(f"{work:>10} {side:>16} {training:>11.2f} {others:>9.2f} {len(runs):>5}")
+        rows += [{"work": work, "round": [vars(run) for run in runs]} for runs in rounds]
     figures = {
         f"tracking_{name}_{work}": value for work in found for name, value in found[work].items()
     }
+    differences = (t - u for t, u in zip(short[TRACKED], short[UNTRACKED], strict=True))
+    figures["tracking_fixed_seconds"] = statistics.median(differences)
     worst = max(each["cost_share"] for each in found.values())
     conclude(options.json, header, rows, figures | {"tracking_cost_share": worst})
 

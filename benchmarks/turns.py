@@ -1,28 +1,29 @@
-"""Runs of journeyman that work in turns of a second, each while the others are stopped.
+"""Runs of journeyman that work in turns of a tenth of a second, each while the others are stopped.
 
-What the machine does meanwhile, to other guests or by its clock, then meets all of them alike:
-one whole run after another can differ by a tenth and more, runs in turns by some hundredths. Their
-first threads share one core, since cores differ too; other threads, and processes that a run starts
-before its first update, run where they may, and are stopped with it. Linux only.
+What the machine does meanwhile, to other guests or by its clock, then meets all of them alike.
+They are forks of one process (``nursery.py``), and their first threads share one core, since cores
+and the addresses that a process gets differ, too. Other threads, and processes that a run starts
+before its first update, run where they may, and are stopped with it. Two runs of the same differ by
+one or two hundredths then, where one whole run after another can differ by a tenth. Linux only.
 """
 
+import json
 import os
 import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from journeyman.tracking.jsonl import FILE_NAME, read_metrics
 
-TURN_SECONDS = 1.0
+TURN_SECONDS = 0.1
 _START_SECONDS = 300.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -43,62 +44,96 @@ class Turn:
     others: float
 
 
+class Nursery:
+    """The process that the runs are forks of.
+
+    Args:
+        environment: variables of it and all runs.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("nursery.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self._environment,
+        )
+        self._answer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:  # closes its input, at which it ends
+            pass
+
+    def begin(self, argv: Sequence[str], cwd: Path, said: Path) -> int:
+        """Begins a run and returns its process id."""
+        return self._ask({"begin": argv, "cwd": str(cwd), "said": str(said)})
+
+    def wait(self, process: int) -> int:
+        """Waits for the end of a run and returns its exit code."""
+        return self._ask({"wait": process})
+
+    def _ask(self, order: Mapping[str, object]) -> int:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{json.dumps(order)}\n")
+        self._process.stdin.flush()
+        return int(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
 class RunInTurns:
     """A run of journeyman that works only when it has its turn.
 
     Args:
+        nursery: forks it.
         overrides: its configuration.
         outputs: where it runs.
-        environment: variables of its process.
     """
 
-    def __init__(
-        self, overrides: Sequence[str], outputs: Path, environment: Mapping[str, str]
-    ) -> None:
+    def __init__(self, nursery: Nursery, overrides: Sequence[str], outputs: Path) -> None:
         self.folder = outputs / f"run-{time.time_ns()}"
         self.turns: list[Turn] = []
         self.ended = False
         self._children: list[int] = []
-        self._command = [sys.executable, "-m", "journeyman", *overrides]
-        self._command += [f"outputs={outputs}", f"hydra.run.dir={self.folder}"]
-        self._outputs, self._environment = outputs, environment
-        self._said: IO[str]
+        self._command = [*overrides, f"outputs={outputs}", f"hydra.run.dir={self.folder}"]
+        self._nursery, self._outputs = nursery, outputs
+        self._said = outputs / f"{self.folder.name}.txt"
 
     def __enter__(self) -> Self:
-        self._said = tempfile.TemporaryFile("w+")
         self._began = time.time()
-        self._process = subprocess.Popen(
-            self._command,
-            stdout=self._said,
-            stderr=self._said,
-            env=self._environment,
-            cwd=self._outputs,
-        )
-        self._end = os.pidfd_open(self._process.pid)
+        self._process = self._nursery.begin(self._command, self._outputs, self._said)
+        self._end = os.pidfd_open(self._process)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        if not self.ended:
+            self._signal(signal.SIGKILL)
+            self._nursery.wait(self._process)
         os.close(self._end)
-        self._said.close()
 
-    def begin(self) -> None:
-        """Lets the run work until its first update is logged; that is its first turn.
+    def has_begun(self) -> bool:
+        """Says whether the run has logged its first update; if so, its first turn is over.
 
         From then on its first thread stays on one core, the same for all runs.
 
         Raises:
-            RuntimeError: it ended before, or did not get there in five minutes.
+            RuntimeError: it ended before, or does not get there in five minutes.
         """
-        deadline = time.time() + _START_SECONDS
-        while not self.updates_logged():
-            if time.time() > deadline or self._has_ended(0.01):
-                raise RuntimeError(self._failure("did not come to its first update"))
-        self._children = _children(self._process.pid)
-        self._pause(self._began)
-        os.sched_setaffinity(self._process.pid, {min(os.sched_getaffinity(0))})
+        if self.updates_logged():
+            self._children = _children(self._process)
+            self._pause(self._began)
+            os.sched_setaffinity(self._process, {min(os.sched_getaffinity(0))})
+            return True
+        if time.time() > self._began + _START_SECONDS or self._has_ended(0.005):
+            raise RuntimeError(self._failure("did not come to its first update"))
+        return False
 
     def turn(self) -> None:
         """Lets the run work for a turn, or until it ends if that is sooner.
@@ -113,7 +148,7 @@ class RunInTurns:
             return
         self.ended = True
         self.turns.append(Turn(start=start, end=time.time(), others=self.turns[-1].others))
-        if self._process.wait():
+        if self._nursery.wait(self._process):
             raise RuntimeError(self._failure("failed"))
 
     def updates_logged(self) -> list[float]:
@@ -135,14 +170,14 @@ class RunInTurns:
     def _pause(self, start: float) -> None:
         self._signal(signal.SIGSTOP)
         end = time.time()
-        process = self._process.pid
+        process = self._process
         others = -_processor_seconds(process, thread=process)
         with suppress(FileNotFoundError):
             others += sum(_processor_seconds(each) for each in [process, *self._children])
         self.turns.append(Turn(start=start, end=end, others=others))
 
     def _signal(self, number: signal.Signals) -> None:
-        for process in [self._process.pid, *self._children]:
+        for process in [self._process, *self._children]:
             with suppress(ProcessLookupError):  # the run ends just now
                 os.kill(process, number)
 
@@ -150,19 +185,19 @@ class RunInTurns:
         return bool(select.select([self._end], [], [], seconds)[0])
 
     def _failure(self, what: str) -> str:
-        self._said.seek(0)
-        return f"{' '.join(self._command)} {what}:\n{self._said.read()[-4000:]}"
+        return f"{' '.join(self._command)} {what}:\n{self._said.read_text()[-4000:]}"
 
 
 def take_turns(runs: Sequence[RunInTurns]) -> None:
-    """Runs all to their ends: each to its first update, in order, then in turns.
+    """Runs all to their ends: each to its first update, then in turns, in order.
 
     Raises:
         RuntimeError: one failed.
     """
     with ExitStack() as stack:
-        for run in runs:
-            stack.enter_context(run).begin()
+        starting = [stack.enter_context(run) for run in runs]
+        while starting:
+            starting = [run for run in starting if not run.has_begun()]
         while waiting := [run for run in runs if not run.ended]:
             for run in waiting:
                 run.turn()

@@ -56,11 +56,13 @@ def drawn(rng: np.random.Generator) -> list[tuple[str, Moment]]:
     # 60 ticks of capture, then 60 of each evaluation.
     played = "env.town.vector_env:TownVectorEnv.step"
     return [
-        ("opening", at("tracking.mlflow:MlflowStore.open_run")),
+        ("opening", at("tracking.mlflow_store:MlflowStore.open_run")),
         ("capture", at(played, 60)),
         ("evaluation", at(played, 120, first=61)),
         ("bc", at("strategies.bc:train_epoch", 3)),
-        ("tracking flush", at("tracking.mlflow:MlflowStore.log_points", 3)),
+        # Where the store is written to, and where the answer is waited for.
+        ("tracking flush", at("tracking.mlflow_store:MlflowStore.log_points", 3)),
+        ("tracking flush", at("tracking.remote_store:RemoteStore.log_points", 3)),
         # Written but not on the disk yet, or there and not in its place yet, or just so.
         ("checkpoint being written", of_a_checkpoint("os:fsync")),
         ("checkpoint being written", of_a_checkpoint("pathlib:Path.replace")),
@@ -68,7 +70,7 @@ def drawn(rng: np.random.Generator) -> list[tuple[str, Moment]]:
         ("evaluation", at("strategies.base:evaluate")),
         ("promotion", at("services.promotion_store:write_json")),
         ("end", at("session:RunSession.conclude")),
-        ("closing", at("tracking.mlflow:MlflowStore.end_run", 2)),
+        ("closing", at("tracking.mlflow_store:MlflowStore.end_run", 2)),
     ]
 
 

@@ -2,12 +2,15 @@
 
 A server process imports what is slow to import, once, and forks a child for each command line.
 The child runs it as ``python -m journeyman`` does; at the n-th call of a named function it kills
-itself with SIGKILL, before the call or after it.
+itself with SIGKILL, before the call or after it. The process that writes to MLflow for it is a
+fork, too; where the function is called there, the run is killed, and the writer with it.
 """
 
 import functools
 import importlib
+import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from journeyman.tracking import remote_store
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ def _work(order: dict[str, Any], said: Path) -> int:
     errors = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(errors, 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    remote_store._shared = remote_store.StoreProcess(_forked_writer)
     if order["moment"] is not None:
         _arm(Moment(**order["moment"]))
     from journeyman.cli import run
@@ -145,6 +151,31 @@ def _work(order: dict[str, Any], said: Path) -> int:
     return code
 
 
+def _forked_writer() -> remote_store.Server:
+    from journeyman.tracking import store_process
+
+    calls, answers, run = os.pipe(), os.pipe(), os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        os.dup2(calls[0], 0)
+        os.dup2(answers[1], 1)
+        for end in (*calls, *answers):
+            os.close(end)
+        sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+        sys.argv = ["", str(run)]
+        logging.getLogger().handlers.clear()
+        store_process.main()
+        os._exit(0)
+    os.close(calls[0])
+    os.close(answers[1])
+    return remote_store.Server(
+        calls=io.FileIO(calls[1], "wb"),
+        answers=open(answers[0], "rb"),
+        wait=lambda: str(os.waitpid(pid, 0)),
+    )
+
+
 def _arm(moment: Moment) -> None:
     module, _, path = moment.function.partition(":")
     owner: Any = importlib.import_module(module)
@@ -152,7 +183,12 @@ def _arm(moment: Moment) -> None:
     for each in classes:
         owner = getattr(owner, each)
     original = getattr(owner, name)
+    run = os.getpid()
     calls = 0
+
+    def die() -> None:
+        os.kill(run, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     @functools.wraps(original)
     def deadly(*args: Any, **kwargs: Any) -> Any:
@@ -161,10 +197,10 @@ def _arm(moment: Moment) -> None:
             return original(*args, **kwargs)
         calls += 1
         if calls == moment.call and not moment.after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         result = original(*args, **kwargs)
         if calls == moment.call:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return result
 
     setattr(owner, name, deadly)

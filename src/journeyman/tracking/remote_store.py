@@ -189,6 +189,7 @@ class StoreProcess:
             waiting, self._waiting = self._waiting, {}
             self._server = None
             self._opened.clear()
+            server.calls.close()
         for answer in waiting.values():
             answer.set_exception(
                 StoreProcessGone(
