@@ -1,8 +1,10 @@
 """``journeyman``: without a subcommand the main job, with one the tools around it."""
 
 import atexit
+import contextlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -14,13 +16,15 @@ if TYPE_CHECKING:
 
     from journeyman.settings.root import Settings
 
+_SIGNALLED = 128
+"""Exit codes above are 128 + the number of a signal."""
 SUBCOMMANDS = ("check-env", "doctor", "report", "resume", "rerun", "sync", "ui")
 
 
 def entry_point() -> None:
     """Runs the command line and exits with its code."""
     code = run(sys.argv[1:])
-    if code > 128 and not _has_workers():
+    if not _has_workers():
         _leave_at_once(code)
     sys.exit(code)
 
@@ -42,20 +46,26 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _has_workers() -> bool:
-    """Says whether a launcher's workers are there: taking the interpreter down ends them."""
+    """Says whether a launcher's workers may be there: taking the interpreter down ends them."""
     import multiprocessing
 
-    return bool(multiprocessing.active_children())
+    launched = not {"joblib", "ray", "submitit"}.isdisjoint(sys.modules)
+    return launched or bool(multiprocessing.active_children())
 
 
 def _leave_at_once(code: int) -> NoReturn:
     """Ends the process without taking down the interpreter.
 
-    Freeing what torch and MLflow have loaded takes seconds, and whoever sent the signal waits.
+    Freeing what torch has loaded takes more than a second, in which nothing happens.
     """
+    if code <= _SIGNALLED:  # else whoever sent the signal waits
+        for thread in threading.enumerate():
+            if not thread.daemon and thread is not threading.current_thread():
+                thread.join()
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):  # whoever read it has left
+            stream.flush()
     os._exit(code)
 
 

@@ -41,6 +41,7 @@ FLOORS = {
     "results": 0,
     "schedules": 0,
     "timing": 0,
+    "heap": 0,
     "seeding": 0,
     "checkpoint": 0,
     "errors": 0,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # an optimiser imports it at its first step; imports belong before a run
 from numpy.typing import NDArray
 from torch import Tensor, nn
 

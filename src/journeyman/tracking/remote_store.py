@@ -44,7 +44,8 @@ from journeyman.tracking.operations import (
     TellJobs,
 )
 
-_END_SECONDS = 2.0
+_END_SECONDS = 1.0
+"""How long an end is waited for, which comes at once."""
 _keys = itertools.count()
 
 
@@ -86,7 +87,7 @@ def start_server() -> Server:
     def wait() -> str:
         try:
             code = process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired:  # it closed its output, and is no use any more
             process.kill()
             code = process.wait()
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
@@ -128,7 +129,6 @@ class StoreProcess:
             StoreProcessGone: it ended before it answered.
         """
         number = next(self._numbers)
-        opening = _line({"open": store.to_json(), "environment": dict(os.environ)})
         message = {"store": store.key, "method": method, **operations_to_json(operations)}
         line = _line({"call": number, **message})
         answer: Future[dict[str, Any]] = Future()
@@ -137,7 +137,7 @@ class StoreProcess:
             self._waiting[number] = answer
             if store.key not in self._opened:
                 self._opened.add(store.key)
-                line = opening + line
+                server.send(_line({"open": store.to_json(), "environment": dict(os.environ)}))
             server.send(line)
         return answer.result()
 
@@ -156,7 +156,7 @@ class StoreProcess:
             if server is not None:
                 server.calls.close()
         if reader is not None:
-            reader.join(2 * _END_SECONDS)
+            reader.join(_END_SECONDS)
 
     def forget(self) -> None:
         """Closes this process's ends, in a fork of the process that the server belongs to."""

@@ -1,10 +1,10 @@
 """Metrics written into the embedded store by SQLite itself.
 
 MLflow's own way makes several objects of each value, in Python, at a tenth of a millisecond or
-so. The thread that delivers does that while training waits for the interpreter: an update of a
-small task is over in a hundred milliseconds and logs seventy values. Here the same rows are
-written at a twentieth of the cost. Where the tables are not those known here, as another version
-of MLflow may have them, MLflow is left to do it.
+so: of a small task, which logs seventy values ten times a second, that is a tenth of a core that
+another job of a sweep may want. Here the same rows are written at a twentieth of the cost. Where
+the tables are not those known here, as another version of MLflow may have them, MLflow is left to
+do it.
 """
 
 import sqlite3
@@ -104,11 +104,7 @@ class SqlitePoints:
 
 
 def _write(connection: sqlite3.Connection, statement: str, rows: Sequence[Row]) -> None:
-    """Writes many rows with each statement.
-
-    The interpreter is let go of for each statement, and training, which takes it at once, is
-    held up when it is wanted back: ``executemany`` would do that row by row.
-    """
+    """Writes many rows with each statement: ``executemany`` lets go of the interpreter at each."""
     for start in range(0, len(rows), _ROWS):
         some = rows[start : start + _ROWS]
         values = list(chain.from_iterable(some))

@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
 from journeyman.tracking import client, sqlite
@@ -55,10 +55,9 @@ class StoreServer:
                 description = StoreDescription.from_json(message["open"])
                 self._stores[description.key] = _OpenStore(description)
             elif "close" in message:
-                self._stores.pop(message["close"]).close()
+                _begin(self._stores.pop(message["close"]).close)
             else:
-                store = self._stores[message["store"]]
-                threading.Thread(target=self._answer, args=(store, message), daemon=True).start()
+                _begin(self._answer, self._stores[message["store"]], message)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Sends a line, if there is still someone to read it."""
@@ -69,8 +68,9 @@ class StoreServer:
 
     def _answer(self, store: "_OpenStore", message: Mapping[str, Any]) -> None:
         answer: dict[str, Any] = {"call": message["call"]}
-        operations = operations_from_json(message)
+        operations: list[Operation] = []
         try:
+            operations = operations_from_json(message)
             store.carry_out(message["method"], operations)
         # Whatever a store raises is for the caller.
         except Exception as error:
@@ -145,6 +145,10 @@ class _OpenStore:
         if self._address.database is not None:
             sqlite.untune(self._address.database)
         self._lock.release()
+
+
+def _begin(work: Callable[..., None], *arguments: Any) -> None:
+    threading.Thread(target=work, args=arguments, daemon=True).start()
 
 
 class _Forwarding(logging.Handler):
