@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from journeyman.errors import TrainingError, UserError
+from journeyman.heap import claim
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -23,6 +24,7 @@ SUBCOMMANDS = ("check-env", "doctor", "report", "resume", "rerun", "sync", "ui")
 
 def entry_point() -> None:
     """Runs the command line and exits with its code."""
+    claim()
     code = run(sys.argv[1:])
     if not _has_workers():
         _leave_at_once(code)

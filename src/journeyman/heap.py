@@ -9,7 +9,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_left_behind = False
+_is_ours = False
 
 
 @contextmanager
@@ -24,18 +24,13 @@ def importing() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def settled() -> Iterator[None]:
-    """Has collections leave alone, meanwhile, what is there at the beginning.
+def claim() -> None:
+    """Says that this process is there for runs: what is in memory when the first begins stays."""
+    global _is_ours
+    _is_ours = True
 
-    What the run before in this process has left is collected first.
-    """
-    global _left_behind
-    if _left_behind:
-        gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        _left_behind = True
+
+def settle() -> None:
+    """Has collections leave alone what is there now, in a process that was claimed; once."""
+    if _is_ours and not gc.get_freeze_count():
+        gc.freeze()

@@ -23,6 +23,7 @@ def main(config: DictConfig) -> float | None:
     """
     # Here, not above: --help and tab completion end before a job and must be quick.
     from journeyman.composition import settings_from
+    from journeyman.heap import claim
     from journeyman.hydra_jobs import is_hydras_rerun, past_hydra
     from journeyman.orchestrator import Orchestrator
     from journeyman.results import objective
@@ -30,6 +31,7 @@ def main(config: DictConfig) -> float | None:
     from journeyman.services.capture_cache import CaptureCache
     from journeyman.sweeps.job import sweep_job
 
+    claim()  # also a launcher's worker
     job = HydraConfig.get()
     run_dir = Path(job.runtime.output_dir)
     again = is_hydras_rerun()

@@ -17,7 +17,7 @@ from journeyman.data.trajectory import Demonstrations
 from journeyman.env.build import lane_spec, make_env
 from journeyman.env.protocol import LaneEnv
 from journeyman.errors import UserError
-from journeyman.heap import importing, settled
+from journeyman.heap import importing, settle
 from journeyman.preflight import preflight
 from journeyman.reporting.profile import TRACE, keep_profile, profile_table
 from journeyman.reporting.progress import ConsoleProgress, SilentProgress
@@ -256,11 +256,12 @@ class Orchestrator:
         with importing():
             preflight([settings], resumed=resume)
             strategy = load_strategy(settings.strategy.kind)
+        settle()
         run_dir = self.run_dir or new_run_dir(settings.outputs_path)
         with disk_errors(run_dir), held(run_dir):
             latest, position = resume_point(run_dir) if resume else (None, None)
             session = RunSession(settings, run_dir, self._overrides, self._progress, position)
-            with threadpool_limits(settings.runtime.torch_threads), settled(), session:
+            with threadpool_limits(settings.runtime.torch_threads), session:
                 context = self._context(settings, session, latest)
                 first = None if start is None else start.as_start(context.seeds.state())
                 if first is not None:

@@ -14,8 +14,8 @@ def start_on_a_thread() -> Server:
     answers_read, answers_written = os.pipe()
 
     def serve() -> None:
-        with open(calls_read, "rb") as calls, open(answers_written, "wb") as answers:
-            StoreServer(answers).serve(calls)
+        with open(calls_read, "rb") as calls:
+            StoreServer(os.fdopen(answers_written, "wb")).serve(calls)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -73,12 +73,13 @@ def real(monkeypatch):
 @pytest.fixture
 def writer(real):
     """Returns its process id."""
+    of_others = children_of(os.getpid())
 
     def pid():
         real.start()
         (found,) = {
             child
-            for child in children_of(os.getpid())
+            for child in children_of(os.getpid()) - of_others
             if "journeyman.tracking.store_process" in Path(f"/proc/{child}/cmdline").read_text()
         }
         return found

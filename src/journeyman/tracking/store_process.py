@@ -47,7 +47,7 @@ class StoreServer:
         self._stores: dict[int, _OpenStore] = {}
 
     def serve(self, lines: Iterable[bytes]) -> None:
-        """Answers calls until there are no more lines."""
+        """Answers calls until there are no more lines, and ends the answers then."""
         for line in lines:
             message = json.loads(line)
             if "open" in message:
@@ -58,13 +58,16 @@ class StoreServer:
                 _begin(self._stores.pop(message["close"]).close)
             else:
                 _begin(self._answer, self._stores[message["store"]], message)
+        with self._writing:
+            self._answers.close()
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Sends a line, if there is still someone to read it."""
         line = json.dumps(message).encode() + b"\n"
         with self._writing, contextlib.suppress(BrokenPipeError):
-            self._answers.write(line)
-            self._answers.flush()
+            if not self._answers.closed:
+                self._answers.write(line)
+                self._answers.flush()
 
     def _answer(self, store: "_OpenStore", message: Mapping[str, Any]) -> None:
         answer: dict[str, Any] = {"call": message["call"]}
