@@ -30,6 +30,7 @@ from journeyman.tracking.calls import (
 )
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.mlflow import MlflowTracker
+from journeyman.tracking.mlflow_store import MlflowStore
 from journeyman.tracking.operations import (
     EndRun,
     OpenRun,
@@ -153,6 +154,17 @@ def test_a_description_crosses(tmp_path):
         folder=tmp_path / "run",
     )
     assert StoreDescription.from_json(json.loads(json.dumps(description.to_json()))) == description
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whoever_asks_is_answered(tracker, run_info, monkeypatch):
+    """Also where what became of a call cannot be told."""
+    monkeypatch.setattr(MlflowStore, "connect", lambda *_: 1 / 0)
+    monkeypatch.setattr(MlflowStore, "refuses", lambda *_: [][0])
+    with pytest.raises(StoreFailed, match="list index out of range") as failed:
+        tracker.start(run_info())
+    assert failed.value.lasting
+    assert "ZeroDivisionError" in failed.value.__notes__[0]
 
 
 # The folder belongs to one
@@ -318,6 +330,15 @@ def test_a_writer_that_cannot_start_is_said(tracker, run_info, monkeypatch):
     monkeypatch.setattr(remote_store, "_shared", process)
     with pytest.raises(StoreProcessGone, match=r"ended before it answered \(exit code 0\)"):
         tracker.start(run_info())
+
+
+@pytest.mark.usefixtures("real")
+def test_an_mlflow_that_cannot_be_imported_is_said(tracker, run_info, tmp_path, monkeypatch, capfd):
+    (tmp_path / "mlflow.py").write_text("raise ImportError('half of it is missing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"mlflow\.db .* cannot be used: half of it is missing"):
+        tracker.start(run_info())
+    assert capfd.readouterr().err == ""
 
 
 TRAINING = """

@@ -123,7 +123,7 @@ def run_from_json(run: RunReference, state: Mapping[str, Any]) -> None:
     run.found = found and {key: Counter(dict(steps)) for key, steps in found.items()}
 
 
-def failure_to_json(error: Exception, *, lasting: bool) -> dict[str, Any]:
+def failure_to_json(error: BaseException, *, lasting: bool) -> dict[str, Any]:
     """Returns what was raised, with the traceback for those who look for a bug."""
     return {
         "kind": type(error).__name__,

@@ -117,16 +117,23 @@ def store_errors(address: StoreAddress) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
+        if not _is_stores(error):
+            raise
+        reason = " ".join(str(error).split())[:1000]
+        kind = UserError if is_lasting(error) else StoreAway
+        raise kind(
+            f"the MLflow store {address.shown} (from {address.source}) cannot be used: {reason}"
+        ) from error
 
-        if isinstance(error, MlflowException | SQLAlchemyError | OSError | ImportError):
-            reason = " ".join(str(error).split())[:1000]
-            kind = UserError if is_lasting(error) else StoreAway
-            raise kind(
-                f"the MLflow store {address.shown} (from {address.source}) cannot be used: {reason}"
-            ) from error
-        raise
+
+def _is_stores(error: Exception) -> bool:
+    """Says whether an error comes from a store, or from what is installed for it."""
+    if isinstance(error, OSError | ImportError):
+        return True
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, MlflowException | SQLAlchemyError)
 
 
 def is_lasting(error: Exception) -> bool:
@@ -136,11 +143,13 @@ def is_lasting(error: Exception) -> bool:
     deleted, say), files that cannot be read or written, and missing packages. Whatever an outage
     can bring is not: no connection, no answer, 5xx, a proxy's page, a locked database.
     """
+    if isinstance(error, UserError):
+        return not isinstance(error, StoreAway)
+    if isinstance(error, ImportError):  # perhaps MLflow's own
+        return True
     import requests
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, UserError):
-        return not isinstance(error, StoreAway)
     if isinstance(error, MlflowException):
         return _is_refusal(error)
     if isinstance(error, requests.RequestException):
@@ -153,7 +162,7 @@ def is_lasting(error: Exception) -> bool:
         )
     if isinstance(error, OSError):
         return error.errno in _LASTING
-    return isinstance(error, ImportError | ValueError | TypeError | LookupError | AttributeError)
+    return isinstance(error, ValueError | TypeError | LookupError | AttributeError)
 
 
 def _is_refusal(error: Any) -> bool:

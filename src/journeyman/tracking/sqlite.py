@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ BUSY_MILLISECONDS = 20_000
 of that length begins with its first session, and a disk that stalls can hold a lock before."""
 
 _mutex = threading.Lock()
-_databases: Counter[str] = Counter()
+_databases: set[str] = set()
 
 
 def _on_connect(connection: Any, record: Any) -> None:
@@ -35,30 +34,15 @@ def _on_connect(connection: Any, record: Any) -> None:
 def tune(database: Path) -> None:
     """Puts connections to this file, from now on, into WAL mode with ``synchronous=NORMAL``.
 
-    Other users of SQLAlchemy in the process see a listener that passes their connections by,
-    and none after the last ``untune``.
+    Other users of SQLAlchemy in the process see a listener that passes their connections by.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
     with _mutex:
-        if not _databases.total():
+        if not _databases:
             event.listen(Engine, "connect", _on_connect)
-        _databases[str(database.resolve())] += 1
-
-
-def untune(database: Path) -> None:
-    """Takes back one ``tune``."""
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    with _mutex:
-        key = str(database.resolve())
-        _databases[key] -= 1
-        if _databases[key] <= 0:
-            del _databases[key]
-        if not _databases.total():
-            event.remove(Engine, "connect", _on_connect)
+        _databases.add(str(database.resolve()))
 
 
 @contextmanager

@@ -70,18 +70,24 @@ class StoreServer:
                 self._answers.flush()
 
     def _answer(self, store: "_OpenStore", message: Mapping[str, Any]) -> None:
-        answer: dict[str, Any] = {"call": message["call"]}
+        answer: dict[str, Any] = {"call": message["call"], "runs": [], "experiment_id": ""}
         operations: list[Operation] = []
         try:
-            operations = operations_from_json(message)
-            store.carry_out(message["method"], operations)
-        # Whatever a store raises is for the caller.
-        except Exception as error:
-            answer["failure"] = failure_to_json(error, lasting=store.store.refuses(error))
-        # Also of a run whose opening failed halfway: it may be there.
-        answer["runs"] = [run_to_json(each.run) for each in operations if isinstance(each, OpenRun)]
-        answer["experiment_id"] = store.store.known_experiment_id
-        self.send(answer)
+            try:
+                operations = operations_from_json(message)
+                store.carry_out(message["method"], operations)
+            # Whatever a store raises is for the caller.
+            except Exception as error:
+                answer["failure"] = failure_to_json(error, lasting=store.store.refuses(error))
+            # Also of a run whose opening failed halfway: it may be there.
+            opened = [each.run for each in operations if isinstance(each, OpenRun)]
+            answer["runs"] = [run_to_json(run) for run in opened]
+            answer["experiment_id"] = store.store.known_experiment_id
+        except BaseException as error:
+            answer["failure"] = failure_to_json(error, lasting=True)
+            raise
+        finally:
+            self.send(answer)  # whoever asked waits for as long as it takes
 
 
 class _OpenStore:
@@ -125,7 +131,7 @@ class _OpenStore:
         with self._preparing:
             self._closed = True
             if self._prepared:
-                self._release()
+                self._lock.release()
 
     def _prepare(self) -> None:
         from filelock import Timeout
@@ -143,11 +149,6 @@ class _OpenStore:
             if self._address.database is not None:
                 sqlite.tune(self._address.database)
             self._prepared = True
-
-    def _release(self) -> None:
-        if self._address.database is not None:
-            sqlite.untune(self._address.database)
-        self._lock.release()
 
 
 def _begin(work: Callable[..., None], *arguments: Any) -> None:
@@ -194,7 +195,8 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
     server = StoreServer(answers)
     logging.getLogger().addHandler(_Forwarding(server))
-    client.import_mlflow()  # takes seconds, in which the caller does what else there is to do
+    with contextlib.suppress(ImportError):  # the first call meets it again, and says so
+        client.import_mlflow()  # takes seconds, in which the caller does what else there is to do
     server.serve(sys.stdin.buffer)
 
 
