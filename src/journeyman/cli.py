@@ -166,7 +166,7 @@ def _guarded(work: Callable[[], int]) -> int:
         if number is None:
             raise
         print(f"journeyman: {stop}; the last checkpoint is whole", file=sys.stderr)
-        return 128 + int(number)
+        return _SIGNALLED + int(number)
 
 
 def _is_config_error(error: Exception) -> bool:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -41,13 +40,7 @@ from journeyman.tracking.operations import (
 )
 from journeyman.tracking.protocol import RunStatus
 from journeyman.tracking.remote_store import RemoteStore, StoreProcess, StoreProcessGone
-
-
-def wait_until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from support.sweeps import wait_for
 
 
 def is_there(process):
@@ -184,7 +177,9 @@ def test_a_folder_that_another_process_writes_for_is_waited_for(
     with pytest.raises(filelock.Timeout):
         lock.acquire(timeout=0)
     tracker.finish(RunStatus.FINISHED)
-    wait_until(lambda: client.get_run(tracker.run_id).info.status == "FINISHED")
+    wait_for(
+        lambda: client.get_run(tracker.run_id).info.status == "FINISHED", "the end", seconds=20.0
+    )
     lock.acquire(timeout=5.0)
     lock.release()
 
@@ -199,7 +194,7 @@ def test_a_writer_that_is_killed_costs_nothing(tracker, client, run_info, writer
     tracker.artifact(Path(__file__))
     first = writer()
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: not is_there(first))
+    wait_for(lambda: not is_there(first), "its end", seconds=20.0)
     for step in (2, 3):
         tracker.log("ppo", {"loss": float(step)}, step)
         tracker.artifact(Path(__file__))
@@ -218,7 +213,7 @@ def test_a_writer_that_is_killed_at_work_is_asked_again(
     tracker.start(run_info())
     os.kill(writer(), signal.SIGSTOP)
     tracker.log("ppo", {"loss": 1.0}, 1)
-    wait_until(lambda: real._waiting)
+    wait_for(lambda: real._waiting, "a call", seconds=20.0)
     with tracker.stage("00-ppo", {}):
         os.kill(writer(), signal.SIGKILL)
     tracker.finish(RunStatus.FINISHED)
@@ -313,7 +308,7 @@ def test_it_is_gone_when_its_caller_is(how):
         if how != "ends":
             assert is_there(writer)
             caller.kill()
-        wait_until(lambda: not is_there(writer), 5.0)
+        wait_for(lambda: not is_there(writer), "its end", seconds=5.0)
         for each in fork:
             assert is_there(each)
             os.kill(each, signal.SIGKILL)
