@@ -149,7 +149,6 @@ def test_a_description_crosses(tmp_path):
     assert StoreDescription.from_json(json.loads(json.dumps(description.to_json()))) == description
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_whoever_asks_is_answered(tracker, run_info, monkeypatch):
     """Also where what became of a call cannot be told."""
     monkeypatch.setattr(MlflowStore, "connect", lambda *_: 1 / 0)

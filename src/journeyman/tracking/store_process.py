@@ -83,11 +83,10 @@ class StoreServer:
             opened = [each.run for each in operations if isinstance(each, OpenRun)]
             answer["runs"] = [run_to_json(run) for run in opened]
             answer["experiment_id"] = store.store.known_experiment_id
+        # Also what the store cannot judge, or what is no Exception: whoever asked waits for it.
         except BaseException as error:
             answer["failure"] = failure_to_json(error, lasting=True)
-            raise
-        finally:
-            self.send(answer)  # whoever asked waits for as long as it takes
+        self.send(answer)
 
 
 class _OpenStore:
