@@ -91,6 +91,7 @@ def _main_job(argv: Sequence[str]) -> int:
 
 def _sweep(argv: Sequence[str], arguments: "Namespace") -> int:
     from journeyman.preflight import preflight
+    from journeyman.sweeps.checks import require_unused
     from journeyman.sweeps.driver import run_sweep
     from journeyman.sweeps.planning import plan_sweep
 
@@ -98,6 +99,7 @@ def _sweep(argv: Sequence[str], arguments: "Namespace") -> int:
     preflight(plan.settings)
     if any(job.plan for job in plan.settings):
         return _show_plans(plan.settings)
+    require_unused(plan.sweep_dir)
     return run_sweep(plan, launch)
 
 

@@ -135,7 +135,11 @@ def report(argv: Sequence[str]) -> int:
     outputs = Path(arguments.outputs).resolve()
     found = gather(arguments.sources, uri=arguments.uri, outputs=outputs)
     path = Path(arguments.to) if arguments.to else (found.sweep_dir or Path.cwd()) / REPORT_FILE
-    print(f"report: {write_report(path.resolve(), found.title, found.command, found.jobs)}")
+    try:
+        written = write_report(path.resolve(), found.title, found.command, found.jobs)
+    except OSError as error:
+        raise UserError(f"--to: {path} cannot be written ({error.strerror})") from error
+    print(f"report: {written}")
     return 0
 
 

@@ -5,6 +5,7 @@
 
 import importlib.util
 import os
+import re
 import secrets
 from argparse import Namespace
 from collections.abc import Sequence
@@ -41,6 +42,12 @@ def _jobs_at_once(*asked: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // _threads(*asked))
 
 
+def workers(n_jobs: int) -> int:
+    """Returns how many processes joblib's number stands for: -1 is one a core, -2 one less."""
+    return n_jobs if n_jobs > 0 else max(1, len(os.sched_getaffinity(0)) + 1 + n_jobs)
+
+
+OmegaConf.register_new_resolver("journeyman.workers", workers, replace=True)
 OmegaConf.register_new_resolver("journeyman.threads", _threads, replace=True)
 OmegaConf.register_new_resolver("journeyman.jobs_at_once", _jobs_at_once, replace=True)
 
@@ -74,6 +81,13 @@ def _is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+def quoted(text: str) -> str:
+    """Returns a value as an override has it that is this text, whatever stands in it."""
+    # Hydra takes a backslash for itself but where a quote follows.
+    text = re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + end[2].replace("'", r"\'"), text)
+    return f"'{text}'"
 
 
 def parse_command_line(argv: Sequence[str]) -> Namespace | None:

@@ -1,5 +1,6 @@
 """What lies between Hydra and a job: its rerun by pickle, and errors that are to be one line."""
 
+import copy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callbacks import PickleJobInfoCallback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from journeyman.config_folder import PICKLE, RERUN_FLAG
 from journeyman.errors import TrainingError, UserError
@@ -22,9 +23,17 @@ class PickleJob(PickleJobInfoCallback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes it before the job begins."""
-        if config.hydra.output_subdir is not None:
-            folder = Path(config.hydra.runtime.output_dir) / config.hydra.output_subdir
-            self._save_pickle(obj=config, filename=PICKLE, output_dir=folder)
+        if config.hydra.output_subdir is None:
+            return
+        plain = copy.deepcopy(config)
+        with flag_override(plain.hydra, ["readonly", "struct"], False):
+            # Types of a launcher's own may be others in its workers, where no pickle takes them.
+            for node in ("launcher", "sweeper"):
+                plain.hydra[node] = OmegaConf.to_container(config.hydra[node], resolve=False)
+        folder = Path(config.hydra.runtime.output_dir) / config.hydra.output_subdir
+        unfinished = f".{PICKLE}.tmp"
+        self._save_pickle(obj=plain, filename=unfinished, output_dir=folder)
+        (folder / unfinished).replace(folder / PICKLE)
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         """Writes nothing."""

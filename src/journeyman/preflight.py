@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from journeyman.errors import TrainingError, UserError
 from journeyman.policies.registry import how_to_set, is_dataset_path
@@ -47,14 +48,19 @@ def preflight(jobs: Sequence[Settings], *, resumed: bool = False) -> None:
         raise UserError(list(dict.fromkeys(problems)))
 
 
-def _outputs_writable(settings: Settings) -> None:
-    existing = settings.outputs_path
+def require_writable(folder: Path, key: str) -> None:
+    """Raises ``UserError``, which names the key, where a folder is not there and cannot be made."""
+    existing = folder
     while not existing.exists() and not existing.is_symlink():
         existing = existing.parent
     if not existing.is_dir():
-        raise UserError(f"outputs: {existing} is not a folder (got {settings.outputs})")
+        raise UserError(f"{key}: {existing} is not a folder (got {folder})")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"outputs: no permission to write in {existing}")
+        raise UserError(f"{key}: no permission to write in {existing}")
+
+
+def _outputs_writable(settings: Settings) -> None:
+    require_writable(settings.outputs_path, "outputs")
 
 
 def _threads_exist(settings: Settings) -> None:

@@ -45,6 +45,9 @@ def test_eight_jobs_at_once_lose_no_metric(tmp_path: Path) -> None:
             assert sorted((each.step, each.value) for each in history) == points, key
             compared += len(points)
     assert compared > 8 * 40 * 20, "forty updates with at least twenty figures each"
+    assert "PicklingError" not in done.stdout + done.stderr
+    pickles = [folder / job["folder"] / ".hydra" / "config.pickle" for job in jobs_of(folder)]
+    assert all(pickle.stat().st_size > 1000 for pickle in pickles)
 
 
 def alive(pid: int) -> bool:
@@ -137,6 +140,58 @@ def test_a_stopped_job_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         for path in (folder / "0" / "results.json", alone)
     ]
     assert digests[0] == digests[1]
+
+
+DEADLY = """
+import os
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Deadly(CartPoleEnv):
+    def __init__(self, steps, **options):
+        super().__init__(**options)
+        self.left = steps
+
+    def step(self, action):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), 9)  # as when the machine has no memory left
+        return super().step(action)
+
+gymnasium.register("Deadly-v0", Deadly, max_episode_steps=100)
+"""
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_process_that_dies_ends_its_own_job_only(tmp_path: Path, launcher: str) -> None:
+    """joblib takes the other worker down with it: that job goes on, to the same bits."""
+    if launcher == "submitit_local":
+        pytest.importorskip("submitit")
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    deadly = ("env.id=deadly:Deadly-v0", "env.kwargs={steps: 100},{steps: -1}", "seed=0,1")
+    done = journeyman(
+        "--multirun",
+        f"hydra/launcher={launcher}",
+        *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []),
+        *PPO,
+        *deadly,
+        "checkpoint.every=5",
+        cwd=tmp_path,
+        timeout=280,
+        PYTHONPATH=str(tmp_path),
+    )
+    assert done.returncode == 1, done.stderr
+    folder = sweep_folder(tmp_path)
+    jobs = jobs_of(folder)
+    assert [job["status"] for job in jobs] == ["failed", "failed", "done", "done"]
+    assert all(job["error"].startswith("its process died: ") for job in jobs[:2])
+    assert "job 0 (env.kwargs={steps:100} seed=0) failed: its process died: " in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    client = mlflow_client(tmp_path / "outputs")
+    experiment = client.get_experiment_by_name("journeyman")
+    runs = client.search_runs([experiment.experiment_id], "tags.kind = 'job'")
+    ends = {run.data.tags["sweep.job"]: run.info.status for run in runs}
+    assert ends == {"0": "KILLED", "1": "KILLED", "2": "FINISHED", "3": "FINISHED"}
 
 
 def test_more_threads_than_a_job_will_have_are_refused(tmp_path: Path) -> None:

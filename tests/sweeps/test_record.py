@@ -12,7 +12,7 @@ from journeyman.sweeps.record import (
     JobRecord,
     JobStatus,
     SweepRecord,
-    command_of,
+    config_options,
     varying,
 )
 
@@ -45,7 +45,14 @@ def test_a_job_is_named_by_what_the_others_do_not_have() -> None:
 
 def test_the_command_of_a_job_leaves_out_how_the_sweep_ran_it() -> None:
     overrides = ["launch=joblib", "hydra.launcher.n_jobs=2", "fail_fast=true", "+env.kwargs={a: 1}"]
-    assert command_of(overrides) == "journeyman '+env.kwargs={a: 1}'"
+    assert JobRecord.planned(0, overrides).command == "journeyman '+env.kwargs={a: 1}'"
+
+
+def test_the_command_of_a_job_finds_the_sweeps_configs() -> None:
+    argv = ["--multirun", "--config-dir", "my configs", "seed=0,1", "experiment=mine"]
+    job = JobRecord.planned(0, ["seed=0", "experiment=mine"], config_options(argv))
+    assert job.command == "journeyman --config-dir 'my configs' seed=0 experiment=mine"
+    assert config_options(["--multirun", "seed=0,1"]) == ()
 
 
 def test_varying_of_equal_jobs_is_nothing() -> None:

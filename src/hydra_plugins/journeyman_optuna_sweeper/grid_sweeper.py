@@ -6,7 +6,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from hydra_plugins.journeyman_optuna_sweeper._launching import LaunchingSweeper, in_folder
+from hydra_plugins.journeyman_optuna_sweeper._launching import LaunchingSweeper
 
 
 @dataclass
@@ -33,7 +33,7 @@ class GridSweeper(LaunchingSweeper):
         super().__init__()
         self.params = params  # the plan holds what they expand to already
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str]) -> None:
         """Launches what is pending.
 
         Args:
@@ -41,9 +41,6 @@ class GridSweeper(LaunchingSweeper):
         """
         from journeyman.sweeps.record import JobStatus, SweepRecord
 
-        sweep_dir, launcher = self.opened()
-        jobs = SweepRecord.read(sweep_dir).those(JobStatus.PENDING)
-        if not jobs:
-            return []
-        batch = [in_folder(job.overrides, job.folder, arguments) for job in jobs]
-        return launcher.launch(batch, initial_job_idx=jobs[0].number)
+        jobs = SweepRecord.read(self.opened()).those(JobStatus.PENDING)
+        if jobs:
+            self.run(jobs, arguments)

@@ -50,18 +50,19 @@ class OptunaSweeper(LaunchingSweeper):
         from journeyman.sweeps.planning import search_space_of, with_params
         from journeyman.sweeps.search import Search, SearchOptions
 
-        sweep_dir, launcher = self.opened()
+        sweep_dir = self.opened()
         options = dict(self.options)
         space = search_space_of(with_params(options.pop("params"), arguments))
         search = Search(space, SearchOptions(**options), sweep_dir)
         while batch := search.ask():
-            jobs = {job: in_folder(job.overrides, job.folder, arguments) for job in batch}
+            jobs = []
             for job in batch:
-                if reason := self.refusal(jobs[job]):
+                if reason := self.refusal(in_folder(job.overrides, job.folder, arguments)):
                     search.refuse(job, reason)
-                    del jobs[job]
-            with search.watching([*jobs]):
+                else:
+                    jobs.append(job)
+            with search.watching(jobs):
                 if jobs:
-                    launcher.launch([*jobs.values()], initial_job_idx=next(iter(jobs)).number)
+                    self.run(jobs, arguments)
             search.tell(batch)
         return search.best()

@@ -53,7 +53,9 @@ def gather(sources: Sequence[str], *, uri: str | None, outputs: Path) -> Gathere
     Raises:
         UserError: a source is none of these, or has no job.
     """
-    parts = [_gathered(source, uri, outputs) for source in sources]
+    # Of a source that is given twice no seed was run again.
+    named = {Path(each).resolve() if Path(each).is_dir() else each: each for each in sources}
+    parts = [_gathered(source, uri, outputs) for source in named.values()]
     if len(parts) == 1:
         return parts[0]
     jobs: list[JobHistory] = [job for part in parts for job in part.jobs]
@@ -86,11 +88,17 @@ def _of_folder(folder: Path, uri: str | None, outputs: Path) -> Gathered:
 
 
 def _address(identity: RunIdentity, uri: str | None, outputs: Path) -> StoreAddress:
-    """Returns the store a folder was tracked in; a password comes from the surroundings."""
+    """Returns the store that was asked for, else the one a folder was tracked in.
+
+    A password comes from the surroundings. An embedded store that is not where it was has moved
+    with its outputs folder.
+    """
     chosen = resolve_address(uri, outputs)
-    if chosen.shown == identity.tracking_uri:
+    if uri is not None or chosen.shown == identity.tracking_uri:
         return chosen
-    return resolve_address(identity.tracking_uri, outputs)
+    own = resolve_address(identity.tracking_uri, outputs)
+    moved = own.database is not None and not own.database.exists()
+    return chosen if moved else own
 
 
 def _named(

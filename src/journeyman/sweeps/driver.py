@@ -4,6 +4,7 @@ Hydra calls no callback at the end of a sweep in which a job failed, nor after C
 is here, round Hydra's main, and comes in every case.
 """
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -17,8 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from journeyman.config_folder import parse_command_line
+from journeyman.config_folder import parse_command_line, quoted
 from journeyman.context import RunStopped
+from journeyman.errors import UserError
 from journeyman.services.capture_cache import CaptureCache
 from journeyman.settings.tracking import MlflowSettings
 from journeyman.sweeps.collect import title_of
@@ -32,6 +34,7 @@ from journeyman.sweeps.record import (
     JobStatus,
     SweepRecord,
 )
+from journeyman.tracking.store_process import LOCK_FILE
 from journeyman.tracking.sweep import SweepRun
 from journeyman.tracking.tags import PARENT_RUN_VARIABLE
 
@@ -59,14 +62,13 @@ def run_sweep(plan: SweepPlan, launch: Launch, *, record: SweepRecord | None = N
     """
     sweep_dir = plan.sweep_dir
     if record is None:
-        jobs = [JobRecord.planned(n, job) for n, job in enumerate(plan.jobs)]
-        if plan.kind == "optuna":
-            jobs = []
-        record = SweepRecord.begun(plan.kind, plan.argv, jobs)
+        jobs = () if plan.kind == "optuna" else plan.jobs
+        planned = [JobRecord.planned(n, job, plan.options) for n, job in enumerate(jobs)]
+        record = SweepRecord.begun(plan.kind, plan.argv, planned)
     record = record.taken_over()
-    sweep_dir.mkdir(parents=True, exist_ok=True)
+    with _nothing_left(sweep_dir):
+        parent = _parent_run(plan, record)
     (sweep_dir / STOP_FILE).unlink(missing_ok=True)
-    parent = _parent_run(plan, record)
     record.save(sweep_dir)
     stopped: int | None = None
     trouble: Exception | None = None
@@ -87,13 +89,36 @@ def run_sweep(plan: SweepPlan, launch: Launch, *, record: SweepRecord | None = N
                 _await_running(sweep_dir, GRACE_SECONDS if plan.parallel else 0.0)
     finally:
         ended = SweepRecord.read(sweep_dir).told(sweep_dir)
-        ended = ended.with_jobs(_accounted(job, trouble) for job in ended.jobs)
+        reason = _why_not_begun(sweep_dir, trouble)
+        ended = ended.with_jobs(_accounted(job, reason) for job in ended.jobs)
         ended = ended.with_status(_status(ended, stopped, trouble))
         finish_sweep(sweep_dir, ended, parent)
         CaptureCache(plan.settings[0].outputs_path, str(sweep_dir)).drop_old()
     if stopped is not None:
         return 128 + stopped
     return 0 if ended.status == "done" else 1
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Makes a folder, and takes it away again if it is the user's mistake that it is not used.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"hydra.sweep.dir: {folder} cannot be made ({error.strerror})") from error
+    try:
+        yield
+    except UserError:
+        with contextlib.suppress(OSError):  # something is in it that is not ours
+            for each in made:
+                (each / LOCK_FILE).unlink(missing_ok=True)
+                each.rmdir()
+        raise
 
 
 def _parent_run(plan: SweepPlan, record: SweepRecord) -> SweepRun | None:
@@ -115,7 +140,7 @@ def _hydra_command_line(plan: SweepPlan, parent: SweepRun | None) -> list[str]:
     ``hydra.job.env_set`` travels with the config to wherever a launcher runs a job, other than
     this process's environment.
     """
-    told = [f"hydra.sweep.dir='{plan.sweep_dir}'"]
+    told = [f"hydra.sweep.dir={quoted(str(plan.sweep_dir))}"]
     if parent is not None:
         told.append(f"+hydra.job.env_set.{PARENT_RUN_VARIABLE}='{parent.run_id}'")
     if plan.dies_with_driver:
@@ -208,13 +233,20 @@ def _await_running(sweep_dir: Path, seconds: float) -> None:
         time.sleep(0.2)
 
 
-def _accounted(job: JobRecord, trouble: Exception | None) -> JobRecord:
+def _why_not_begun(sweep_dir: Path, trouble: Exception | None) -> str | None:
+    if trouble is not None:
+        return f"{type(trouble).__name__}: {trouble}"
+    stop = sweep_dir / STOP_FILE
+    return stop.read_text().strip() if stop.is_file() else None
+
+
+def _accounted(job: JobRecord, why_not_begun: str | None) -> JobRecord:
     """Returns a job with a word on its end where it left none itself."""
     if job.status is JobStatus.RUNNING:
         words = "its process ended without a word"
         return job.model_copy(update={"status": JobStatus.STOPPED, "error": words})
-    if job.status is JobStatus.PENDING and trouble is not None:
-        return job.model_copy(update={"error": f"not begun: {type(trouble).__name__}: {trouble}"})
+    if job.status is JobStatus.PENDING:
+        return job.model_copy(update={"error": why_not_begun})
     return job
 
 

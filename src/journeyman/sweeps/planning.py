@@ -4,7 +4,6 @@ Everything that can be known to be wrong is known here, before the first job.
 """
 
 import contextlib
-import os
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -24,7 +23,8 @@ from journeyman.composition import check_overrides, expand_sweep
 from journeyman.config_folder import CONF_DIR, CONFIG_NAME, require_plugins
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
-from journeyman.sweeps.search import SearchOptions
+from journeyman.sweeps.checks import check_search, check_swept, check_threads, check_together
+from journeyman.sweeps.record import config_options
 from journeyman.sweeps.search_space import SearchSpace, parse_search_space
 
 PROBES = 64
@@ -43,6 +43,7 @@ class SweepPlan:
         sweep_dir: absolute folder of the sweep.
         jobs: overrides of each job, in order; of a search, the probes that were validated.
         settings: what each of ``jobs`` composes to.
+        trials: of a search, how many there are to be in all; else None.
         parallel: jobs run in other processes, several at a time.
         dies_with_driver: jobs are to end when the driver does.
         config_dir: ``--config-dir``.
@@ -54,10 +55,16 @@ class SweepPlan:
     sweep_dir: Path
     jobs: tuple[tuple[str, ...], ...]
     settings: tuple[Settings, ...] = field(repr=False)
+    trials: int | None
     parallel: bool
     dies_with_driver: bool
     config_dir: str | None = None
     config_name: str = CONFIG_NAME
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What a job's own command line must have before its overrides."""
+        return config_options(self.argv)
 
 
 def plan_sweep(argv: Sequence[str], arguments: Namespace) -> SweepPlan:
@@ -78,19 +85,21 @@ def plan_sweep(argv: Sequence[str], arguments: Namespace) -> SweepPlan:
     kind: Literal["grid", "optuna"] = "optuna" if "Optuna" in sweeper._target_ else "grid"
     given = with_params(sweeper.get("params"), overrides)
     if kind == "optuna":
-        _check_search(sweeper)
+        check_search(sweeper)
         jobs = search_space_of(given).probes(PROBES, rng=np.random.default_rng(0))
     else:
         jobs = expand_sweep(given)
     settings = check_overrides(jobs, arguments.config_dir, config_name)
     launcher = str(master.hydra.launcher._target_)
-    _check_threads(master, settings)
+    check_together(settings)
+    check_threads(master.hydra.launcher, settings)
     return SweepPlan(
         argv=tuple(argv),
         kind=kind,
         sweep_dir=Path(str(master.hydra.sweep.dir)).resolve(),
         jobs=tuple(map(tuple, jobs)),
         settings=tuple(settings),
+        trials=int(sweeper.trials) if kind == "optuna" else None,
         parallel=not launcher.endswith("BasicLauncher"),
         dies_with_driver=launcher.endswith(_DIES_WITH_DRIVER),
         config_dir=arguments.config_dir,
@@ -108,15 +117,6 @@ def with_params(params: Any, overrides: Sequence[str]) -> list[str]:
     node = OmegaConf.to_container(params, resolve=True) if OmegaConf.is_config(params) else params
     own = [f"{key!s}={value}" for key, value in node.items()] if isinstance(node, dict) else []
     return [*own, *overrides]
-
-
-def _check_search(sweeper: DictConfig) -> None:
-    """Raises ``UserError`` for every number of a search that is out of its bounds."""
-    options = OmegaConf.to_container(sweeper, resolve=True)
-    assert isinstance(options, dict)
-    named = {str(key): value for key, value in options.items() if key not in ("_target_", "params")}
-    if problems := SearchOptions(**named).problems():
-        raise UserError(problems)
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
@@ -137,8 +137,9 @@ def _master_config(overrides: list[str], config_dir: str | None, name: str) -> D
     Raises:
         UserError: where that cannot be composed, in the words of ``check_overrides``.
     """
-    space = parse_search_space(_parsed(overrides))
-    first = space.first()
+    parsed = _parsed(overrides)
+    check_swept(parsed)
+    first = [_first_value(override) for override in parsed]
     setup_globals()
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     with initialize_config_dir(str(CONF_DIR), version_base="1.3", job_name="journeyman"):
@@ -150,20 +151,14 @@ def _master_config(overrides: list[str], config_dir: str | None, name: str) -> D
     raise AssertionError("what cannot be composed has no problems")
 
 
-def _check_threads(master: DictConfig, settings: Sequence[Settings]) -> None:
-    """Raises ``UserError`` where parallel jobs ask for more kernel threads than they will have.
-
-    joblib gives each worker its share of the cores and no more; numba refuses beyond it.
-    """
-    at_once = master.hydra.launcher.get("n_jobs")
-    if at_once is None:
-        return
-    cores = len(os.sched_getaffinity(0))
-    at_once = int(at_once) if int(at_once) > 0 else max(1, cores + 1 + int(at_once))
-    share = max(1, cores // at_once)
-    asked = max(job.runtime.town_threads for job in settings)
-    if asked > share:
-        raise UserError(
-            f"runtime.town_threads: {at_once} jobs at a time leave {share} of {cores} cores to "
-            f"each (got {asked}); lower it, or hydra.launcher.n_jobs"
-        )
+def _first_value(override: Override) -> str:
+    """Returns an override that stands at the first value of what it sweeps, if it does."""
+    if not override.is_sweep_override() or override.is_hydra_override():
+        return str(override.input_line)
+    key, swept = override.get_key_element(), override.value()
+    if isinstance(swept, IntervalSweep):
+        return f"{key}={swept.start}"
+    first = next(iter(override.sweep_string_iterator()), None)
+    if first is None:
+        raise UserError(f"{key}: a range without a number in it (got {override.input_line})")
+    return f"{key}={first}"

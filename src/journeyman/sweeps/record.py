@@ -16,6 +16,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from journeyman.checkpoint import write_atomically
+from journeyman.config_folder import parse_command_line
 from journeyman.errors import UserError
 
 SWEEP_FILE = "sweep.json"
@@ -106,13 +107,24 @@ class JobRecord(_Record):
     duration_sec: float | None = None
 
     @classmethod
-    def planned(cls, number: int, overrides: Sequence[str], folder: str | None = None) -> Self:
-        """Returns a job that has not begun."""
+    def planned(cls, number: int, overrides: Sequence[str], options: Sequence[str] = ()) -> Self:
+        """Returns a job that has not begun; ``options`` stand before the overrides."""
         return cls(
             number=number,
             overrides=tuple(overrides),
-            command=command_of(overrides),
-            folder=str(number) if folder is None else folder,
+            command=shlex.join(["journeyman", *options, *experiment_overrides(overrides)]),
+            folder=str(number),
+        )
+
+    def anew(self) -> Self:
+        """Returns this job as one that has not begun."""
+        return self.model_copy(
+            update={
+                "status": JobStatus.PENDING,
+                "error": None,
+                "objective": None,
+                "duration_sec": None,
+            }
         )
 
     def told(self, sweep_dir: Path) -> Self:
@@ -214,6 +226,15 @@ class SweepRecord(_Record):
         return [job for job in self.jobs if job.status in statuses]
 
 
+def config_options(argv: Sequence[str]) -> tuple[str, ...]:
+    """Returns those options of a sweep's command line that its jobs are composed with, too."""
+    arguments = parse_command_line(argv)
+    if arguments is None:
+        return ()
+    given = (("--config-dir", arguments.config_dir), ("--config-name", arguments.config_name))
+    return tuple(word for option, value in given if value for word in (option, value))
+
+
 def experiment_overrides(overrides: Iterable[str]) -> list[str]:
     """Returns the overrides that say what is run, not how and where a sweep runs it."""
     return [override for override in overrides if not says_how(override)]
@@ -250,8 +271,3 @@ def process_lives(pid: int) -> bool:
     except (OSError, IndexError):  # it ended just now, or this system has no /proc
         return not Path("/proc/self").exists()
     return state not in ("Z", "X")
-
-
-def command_of(overrides: Iterable[str]) -> str:
-    """Returns the command line that runs one job by itself."""
-    return shlex.join(["journeyman", *experiment_overrides(overrides)])

@@ -10,22 +10,11 @@ from journeyman.composition import check_overrides
 from journeyman.config_folder import parse_command_line
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
+from journeyman.sweeps.attempts import renewed
 from journeyman.sweeps.driver import Launch, run_sweep
 from journeyman.sweeps.finish import REPORT_FILE
-from journeyman.sweeps.job import can_go_on
 from journeyman.sweeps.planning import SweepPlan, plan_sweep
-from journeyman.sweeps.record import (
-    STOP_FILE,
-    SWEEP_FILE,
-    JobRecord,
-    JobStatus,
-    SweepRecord,
-    process_lives,
-    says_how,
-)
-
-ATTEMPTS = "attempts"
-"""Folder of a sweep for the run folders of jobs that were begun anew."""
+from journeyman.sweeps.record import SWEEP_FILE, SweepRecord, process_lives, says_how
 
 
 def is_sweep(folder: Path) -> bool:
@@ -67,20 +56,26 @@ def resume_sweep(
     if arguments is None:
         raise UserError(f"{sweep_dir / SWEEP_FILE}: {shlex.join(argv)} starts no sweep")
     plan = plan_sweep(argv, arguments)
-    if record.kind == "grid":
-        pending = [job for job in record.jobs if not job.status.over]
-        if not pending and record.status == "done" and (sweep_dir / REPORT_FILE).is_file():
-            print(f"nothing is missing: {len(record.jobs)} jobs are done")
-            return 0
-        # Where every job is done but the account of them was cut short, only that is made.
-        jobs = [job.overrides for job in pending or record.jobs]
-        plan = _replanned(plan, sweep_dir, jobs)
-        record = record.with_jobs(_renewed(job, sweep_dir) for job in record.jobs)
+    if plan.kind != record.kind:
+        raise UserError(
+            f"sweep={plan.kind}: {sweep_dir} is a sweep={record.kind}, which it stays; "
+            "journeyman --multirun begins another"
+        )
+    pending = [job for job in record.jobs if not job.status.over]
+    over = len(record.jobs) - len(pending)
+    missing = pending if plan.trials is None else range(over, plan.trials)
+    if not missing and record.status == "done" and (sweep_dir / REPORT_FILE).is_file():
+        print(f"nothing is missing: {over} jobs are done")
+        return 0
+    # Where every job is done but the account of them was cut short, only that is made.
+    jobs = plan.jobs if plan.kind == "optuna" else [job.overrides for job in pending or record.jobs]
+    plan = _replanned(plan, sweep_dir, jobs)
+    check(plan.settings)
+    if plan.kind == "grid":
+        record = record.with_jobs(renewed(job, sweep_dir) for job in record.jobs)
     else:
-        plan = _replanned(plan, sweep_dir, plan.jobs)
         # Trials that failed are replaced by others.
         record = record.with_jobs(job for job in record.jobs if job.status.over)
-    check(plan.settings)
     return run_sweep(plan, launch, record=record)
 
 
@@ -109,18 +104,3 @@ def _require_over(record: SweepRecord, sweep_dir: Path) -> None:
     assert driver is not None
     if process_lives(driver):
         raise UserError(f"{sweep_dir}: the sweep is still running (process {driver})")
-
-
-def _renewed(job: JobRecord, sweep_dir: Path) -> JobRecord:
-    """Returns a job as it is to be run; what it left so far is put aside."""
-    if job.status.over:
-        return job
-    left = sweep_dir / job.folder
-    if job.status in (JobStatus.STOPPED, JobStatus.RUNNING) and can_go_on(left):
-        (left / STOP_FILE).unlink(missing_ok=True)
-    elif left.exists():
-        attempts = sweep_dir / ATTEMPTS
-        attempts.mkdir(exist_ok=True)
-        number = 1 + len(list(attempts.glob(f"{job.folder}-*")))
-        left.rename(attempts / f"{job.folder}-{number}")
-    return JobRecord.planned(job.number, job.overrides, job.folder)

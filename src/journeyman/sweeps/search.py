@@ -16,6 +16,7 @@ from journeyman.sweeps.record import (
     JobRecord,
     JobStatus,
     SweepRecord,
+    config_options,
 )
 from journeyman.sweeps.search_space import Choice, SearchSpace
 from journeyman.tracking.values_log import ValueFollower
@@ -96,7 +97,8 @@ class Search:
         if count < 1 or (self._sweep_dir / STOP_FILE).exists():
             return []
         self._left -= count
-        jobs = []
+        record = SweepRecord.read(self._sweep_dir)
+        jobs, options = [], config_options(record.argv)
         for _ in range(count):
             trial = self._study.ask(self._distributions)
             self._trials[trial.number] = trial
@@ -104,8 +106,7 @@ class Search:
                 key: value if isinstance(value, str) else self._space.axes[key].written(value)  # type: ignore[union-attr]
                 for key, value in trial.params.items()
             }
-            jobs.append(JobRecord.planned(trial.number, self._space.job(chosen)))
-        record = SweepRecord.read(self._sweep_dir)
+            jobs.append(JobRecord.planned(trial.number, self._space.job(chosen), options))
         record.with_jobs([*record.jobs, *jobs]).save(self._sweep_dir)
         return jobs
 

@@ -85,10 +85,6 @@ class SearchSpace:
         """Returns the overrides of a job in which each axis has a value."""
         return [*self.fixed, *(f"{key}={chosen[key]}" for key in self.axes)]
 
-    def first(self) -> list[str]:
-        """Returns the job in which every axis has the first of its extremes."""
-        return self.job({key: axis.extremes[0] for key, axis in self.axes.items()})
-
     def probes(self, count: int, *, rng: np.random.Generator) -> list[list[str]]:
         """Returns jobs that stand for the space: if they are all valid, trials hardly are not.
 
