@@ -15,6 +15,26 @@ from support.cartpole import PRACTICE
 PPO = (*PRACTICE, "strategy.updates=40")
 """Practice in seconds: the smallest job that learns."""
 
+DEADLY = """
+import os
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Deadly(CartPoleEnv):
+    def __init__(self, steps, **options):
+        super().__init__(**options)
+        self.left = steps
+
+    def step(self, action):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), 9)  # as when the machine has no memory left
+        return super().step(action)
+
+gymnasium.register("Deadly-v0", Deadly, max_episode_steps=100)
+"""
+"""A module with an environment that kills its process after so many steps."""
+
 
 def sweep_folder(work: Path) -> Path:
     """Returns the folder of the one sweep that was started in a folder."""

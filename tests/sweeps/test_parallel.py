@@ -14,7 +14,7 @@ import pytest
 
 from support.commands import journeyman, mlflow_client
 from support.outages import logged
-from support.sweeps import PPO, jobs_of, sweep_folder
+from support.sweeps import DEADLY, PPO, jobs_of, sweep_folder
 
 pytestmark = [
     pytest.mark.slow,
@@ -140,26 +140,6 @@ def test_a_stopped_job_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         for path in (folder / "0" / "results.json", alone)
     ]
     assert digests[0] == digests[1]
-
-
-DEADLY = """
-import os
-import gymnasium
-from gymnasium.envs.classic_control import CartPoleEnv
-
-class Deadly(CartPoleEnv):
-    def __init__(self, steps, **options):
-        super().__init__(**options)
-        self.left = steps
-
-    def step(self, action):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), 9)  # as when the machine has no memory left
-        return super().step(action)
-
-gymnasium.register("Deadly-v0", Deadly, max_episode_steps=100)
-"""
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])

@@ -14,6 +14,7 @@ import pytest
 
 from support.cartpole import PRACTICE
 from support.commands import journeyman, mlflow_client
+from support.sweeps import DEADLY
 
 pytestmark = [
     pytest.mark.slow,
@@ -86,6 +87,19 @@ def test_ray_on_this_machine(tmp_path: Path) -> None:
     assert [job["status"] for job in account(tmp_path)[1]] == ["done", "done"]
     above, parent = parents(tmp_path)
     assert above == {parent}
+
+
+def test_a_process_that_dies_ends_its_own_job_only(tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    deadly = ("env.id=deadly:Deadly-v0", "env.kwargs={steps: 100},{steps: -1}", "seed=0")
+    once = "+hydra.launcher.ray.remote.max_retries=0"
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+    done = journeyman(*JOBS, *deadly, once, cwd=tmp_path, timeout=280, **environment)
+    assert done.returncode == 1, done.stderr
+    died, whole = account(tmp_path)[1]
+    assert (died["status"], whole["status"]) == ("failed", "done")
+    assert died["error"].startswith("its process died: ")
+    assert "Traceback" not in done.stderr, done.stderr
 
 
 def test_two_nodes_share_the_jobs(tmp_path: Path, cluster: str) -> None:
