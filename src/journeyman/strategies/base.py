@@ -121,7 +121,7 @@ def training_words(training: BCTrainingResult | PPOTrainingResult) -> str:
     explained = training.last_update.get("explained_variance")
     return (
         f"{training.updates} updates, {training.transitions:,} steps, "
-        f"kl {training.last_update['kl_divergence']:.4f}"
+        f"kl {training.last_update['kl_divergence']:z.4f}"
         + ("" if explained is None else f", explained variance {explained:.2f}")
     )
 
