@@ -20,6 +20,7 @@ from journeyman.tracking.tags import COLOURS
 _MOST_COMPARED = 10
 
 _STYLE = """
+td:first-child { white-space: normal; max-width: 45rem; }
 .key { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border-radius: 2px; }
 .curves { grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); }
 figure { background: #fff; color: #000; border-radius: 4px; padding: .5rem; }

@@ -12,6 +12,7 @@ from journeyman.errors import UserError
 from journeyman.sweeps.record import (
     JobRecord,
     SweepRecord,
+    config_options,
     experiment_overrides,
 )
 from journeyman.tracking.address import StoreAddress, resolve_address
@@ -111,7 +112,9 @@ def _named(
 
 def title_of(record: SweepRecord) -> str:
     """Returns what a sweep is called: the overrides that vary in it, or all there are."""
-    words = experiment_overrides(word for word in record.argv if not word.startswith("-"))
+    options = config_options(record.argv)
+    given = (word for word in record.argv if not word.startswith("-") and word not in options)
+    words = experiment_overrides(given)
     varied = [word for word in words if "," in word or "(" in word]
     return " ".join(["sweep", *(varied or words)])
 
