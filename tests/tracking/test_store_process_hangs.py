@@ -47,11 +47,15 @@ def test_a_writer_that_does_not_read_keeps_no_run_from_its_end(
     log_big(tracker)
     tracker._queue._metrics.flush()
     wait_for(real._sending.locked, "that it is sent", seconds=20.0)
+    thread = tracker._queue._metrics.thread
     began = time.monotonic()
     tracker.finish(RunStatus.FINISHED)
     real.stop()
     assert time.monotonic() - began < 6.0
     assert not is_there(process)
+    thread.join(5.0)
+    assert "were not delivered" in caplog.text
+    assert "the run goes on" not in caplog.text
     assert spooled_steps(info.run_dir) == [*range(300)]
     assert deliver_spool(info.run_dir, uri=None) == (301, 0)
 

@@ -300,7 +300,7 @@ class Lane:
             self._failures += 1
             if self.failing_since is None:
                 self.failing_since = time.monotonic()
-        if self._failures == 1:
+        if self._failures == 1 and not self._abandoned:
             _logger.warning(
                 "%s does not take %s (%s); the run goes on, they are kept and tried again",
                 self._name,
