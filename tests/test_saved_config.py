@@ -152,3 +152,17 @@ def test_a_typing_error_is_no_new_key(tmp_path: Path) -> None:
         saved_settings(folder, ["seeed=4"])
     with pytest.raises(UserError, match=r"seed: an override is key=value, or ~key"):
         saved_settings(folder, ["seed"])
+
+
+def test_a_relative_store_is_saved_as_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that is resumed from another folder would have a second store."""
+    monkeypatch.chdir(tmp_path)
+    settings = compose_settings(["tracking.uri=sqlite:///runs/rel.db"])
+    document = with_absolute_paths(settings.model_dump(mode="json"))
+    assert document["tracking"]["uri"] == f"sqlite:///{tmp_path}/runs/rel.db"
+    server = compose_settings(["tracking.uri=http://host:5000"])
+    assert with_absolute_paths(server.model_dump(mode="json"))["tracking"]["uri"] == (
+        "http://host:5000"
+    )

@@ -11,6 +11,7 @@ from journeyman.checkpoint import write_json
 from journeyman.data.manifest import file_stamps
 from journeyman.errors import UserError
 from journeyman.policies.registry import BUILT_IN, is_path
+from journeyman.tracking.address import resolve_address
 
 INPUTS_FILE = "inputs.json"
 _INPUTS = (
@@ -23,11 +24,18 @@ _INPUTS = (
 
 
 def with_absolute_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config whose paths mean the same from any folder, so that it can be rerun."""
+    """Returns a config whose paths mean the same from any folder, so that it can be rerun.
+
+    Raises:
+        UserError: the tracking URI names no file.
+    """
     whole = copy.deepcopy(config)
     whole["outputs"] = str(Path(whole["outputs"]).resolve())
     for (section, name), path in _paths(config):
         whole[section][name] = str(path)
+    uri = config.get("tracking", {}).get("uri")
+    if uri is not None and uri.startswith("sqlite"):
+        whole["tracking"]["uri"] = resolve_address(uri, Path(whole["outputs"])).uri
     return whole
 
 

@@ -149,3 +149,13 @@ def test_what_the_policy_was_not_made_for_is_refused(tmp_path, data, said):
 def test_a_checkpoint_without_a_policy_is_no_model(tmp_path):
     with pytest.raises(UserError, match="holds no policy"):
         write_model(Checkpoint({}), tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_features_that_are_not_finite_are_refused_by_name(tmp_path, value):
+    """NaN would have been answered with the first action; 1e300 is infinite as a float32."""
+    model, seen = loaded(tmp_path), features(4).astype(np.float64)
+    seen[1, 0] = seen[2, 2] = seen[3, 2] = value
+    for data in (seen, {"features": seen}, pd.DataFrame(seen, columns=["left", "right", "speed"])):
+        with pytest.raises(ValueError, match="3 of 12 feature values are not finite, in left, sp"):
+            model.predict(data)

@@ -1,5 +1,6 @@
 """Stores and settings shared by the tests of tracking; importing MLflow is slow."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from journeyman.tracking import remote_store
 from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.protocol import RunInfo
 from support.killed_tracker import Killed
-from support.serving import start_on_a_thread
+from support.serving import children_of, start_on_a_thread
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,32 @@ def _stores_served_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(remote_store, "_shared", process)
     yield
     process.stop()
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[remote_store.StoreProcess]:
+    """A process of its own, in the place of the thread that serves other tests."""
+    process = remote_store.StoreProcess()
+    monkeypatch.setattr(remote_store, "_shared", process)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def writer(real: remote_store.StoreProcess) -> Callable[[], int]:
+    """Returns its process id."""
+    of_others = children_of(os.getpid())
+
+    def pid() -> int:
+        real.start()
+        (found,) = {
+            child
+            for child in children_of(os.getpid()) - of_others
+            if "journeyman.tracking.store_process" in Path(f"/proc/{child}/cmdline").read_text()
+        }
+        return found
+
+    return pid
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,11 @@
 """Runs, curves and stages in real SQLite stores."""
 
 import atexit
-import json
 import logging
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -315,26 +313,3 @@ def test_log_costs_training_little(tracker, run_info):
     tracker.finish(RunStatus.FINISHED)
     times.sort()
     assert times[len(times) // 2] < 100e-6
-
-
-def test_a_run_folder_tracked_in_another_store_starts_a_run_of_its_own(
-    settings, run_info, tmp_path, outputs
-):
-    first = MlflowTracker(settings(), outputs=outputs)
-    info = run_info()
-    first.start(info)
-    first.finish(RunStatus.FINISHED)
-    # Through SQLite: closing a plain copy's file would drop this process's locks on the store,
-    # whose write-ahead log the next process to leave then deletes under our connections.
-    with (
-        closing(sqlite3.connect(outputs / "mlflow.db")) as store,
-        closing(sqlite3.connect(tmp_path / "copy.db")) as copy,
-    ):
-        store.backup(copy)
-    second = MlflowTracker(settings(uri=f"sqlite:///{tmp_path}/copy.db"), outputs=outputs)
-    second.start(info)
-    second.finish(RunStatus.FINISHED)
-    assert second.run_id != first.run_id
-    identity = json.loads((info.run_dir / "tracking.json").read_text())
-    assert identity["run_id"] == second.run_id
-    assert identity["tracking_uri"] == f"sqlite:///{tmp_path}/copy.db"

@@ -3,12 +3,13 @@
 import json
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 
 import pytest
 
 from journeyman.errors import UserError
-from journeyman.tracking.operations import EndRun, OpenRun, RunReference, StoreArtifact
+from journeyman.tracking import lane
+from journeyman.tracking.operations import EndRun, OpenRun, RunReference, SetTags, StoreArtifact
 from journeyman.tracking.spool import (
     FILE_NAME,
     REFUSED_NAME,
@@ -248,4 +249,38 @@ def test_logging_costs_nothing_more_in_an_outage(tmp_path):
     assert times[len(times) // 2] < 100e-6
     wait_for(lambda: len(delivery.waiting()) < 1000)
     assert len(delivery.waiting()) < 1000
+    delivery.abandon()
+
+
+class Watched(deque):
+    """Counts how often one of its elements is looked at."""
+
+    looks = 0
+
+    def __iter__(self):
+        for each in super().__iter__():
+            self.looks += 1
+            yield each
+
+    def __getitem__(self, index):
+        self.looks += 1
+        return super().__getitem__(index)
+
+
+def test_logging_in_an_outage_looks_at_nothing_that_waits(tmp_path, monkeypatch):
+    """However much it is, what is logged now is on disk without a look at it."""
+    monkeypatch.setattr(lane, "FIRST_RETRY_SECONDS", 60.0)
+    left = [SetTags(JOB, {"verdict": "PASS"}), *(points(JOB, step) for step in range(5000))]
+    spool = Spool(tmp_path, HEAD)
+    spool.append(spooled_lines(left))
+    delivery = start(MemoryStore(fails=lambda call: True), spool=spool, waiting=left)
+    queue = delivery._metrics.queue
+    delivery.put(points(JOB, 5000), urgent=True)
+    wait_for(lambda: not queue.fresh)  # it has failed by now
+    queue.spooled = watched = Watched(queue.spooled)
+    for step in range(5001, 5051):
+        delivery.put(points(JOB, step))
+        wait_for(lambda: not queue.fresh)
+    assert watched.looks == 0
+    assert [each.step for each in read_spool(tmp_path, {})[1:]] == [*range(5051)]
     delivery.abandon()

@@ -40,50 +40,8 @@ from journeyman.tracking.operations import (
 )
 from journeyman.tracking.protocol import RunStatus
 from journeyman.tracking.remote_store import RemoteStore, StoreProcess, StoreProcessGone
+from support.serving import history, is_there
 from support.sweeps import wait_for
-
-
-def is_there(process):
-    try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-
-
-def children_of(process):
-    lists = Path(f"/proc/{process}/task").glob("*/children")
-    return {int(child) for each in lists for child in each.read_text().split()}
-
-
-@pytest.fixture
-def real(monkeypatch):
-    """A process of its own, in the place of the thread that serves other tests."""
-    process = StoreProcess()
-    monkeypatch.setattr(remote_store, "_shared", process)
-    yield process
-    process.stop()
-
-
-@pytest.fixture
-def writer(real):
-    """Returns its process id."""
-    of_others = children_of(os.getpid())
-
-    def pid():
-        real.start()
-        (found,) = {
-            child
-            for child in children_of(os.getpid()) - of_others
-            if "journeyman.tracking.store_process" in Path(f"/proc/{child}/cmdline").read_text()
-        }
-        return found
-
-    return pid
-
-
-def history(client, tracker, key):
-    return [(p.step, p.value) for p in client.get_metric_history(tracker.run_id, key)]
-
 
 # What crosses
 

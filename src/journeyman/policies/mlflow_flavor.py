@@ -123,17 +123,37 @@ class PolicyModel:
 
         Raises:
             UserError: the observations are not what the policy was made for.
+            ValueError: a feature is not finite as a float32.
         """
         params = params or {}
         spec = self.policy.lane_spec
         rng = np.random.Generator(np.random.PCG64(int(params.get("seed", 0))))
         deterministic = bool(params.get("deterministic", True))
-        step = self.policy.act(_observation(data, spec), rng, deterministic=deterministic)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused like what is
+            observation = _observation(data, spec)
+        _require_finite(observation["features"], spec)
+        step = self.policy.act(observation, rng, deterministic=deterministic)
         if spec.action_kind != "box":
             return step.actions
         low, high = np.array(spec.action_low), np.array(spec.action_high)
         clipped: NDArray[np.float32] = np.clip(step.actions, low, high).astype(np.float32)
         return clipped
+
+
+def _require_finite(features: NDArray[Any], spec: LaneSpec) -> None:
+    """Raises ``ValueError`` with the columns of NaN and infinity, to which any action is answered.
+
+    Only for those who ask from outside: players of environments are not slowed down by it.
+    """
+    wrong = ~np.isfinite(features)
+    if wrong.ndim != 2 or wrong.shape[1] != len(spec.feature_names) or not wrong.any():
+        return  # of another shape it is refused for that
+    columns = [spec.feature_names[column] for column in np.flatnonzero(wrong.any(axis=0))]
+    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
+    raise ValueError(
+        f"observations: {wrong.sum()} of {wrong.size} feature values are not finite, in "
+        f"{', '.join(columns[:10])}{more}"
+    )
 
 
 def _observation(data: Any, spec: LaneSpec) -> Observation:

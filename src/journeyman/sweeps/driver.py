@@ -34,6 +34,7 @@ from journeyman.sweeps.record import (
     JobStatus,
     SweepRecord,
 )
+from journeyman.tracking.address import TRACKING_URI_VARIABLE
 from journeyman.tracking.store_process import LOCK_FILE
 from journeyman.tracking.sweep import SweepRun
 from journeyman.tracking.tags import PARENT_RUN_VARIABLE
@@ -143,6 +144,8 @@ def _hydra_command_line(plan: SweepPlan, parent: SweepRun | None) -> list[str]:
     told = [f"hydra.sweep.dir={quoted(str(plan.sweep_dir))}"]
     if parent is not None:
         told.append(f"+hydra.job.env_set.{PARENT_RUN_VARIABLE}='{parent.run_id}'")
+        if parent.uri_for_jobs is not None:
+            told.append(f"+hydra.job.env_set.{TRACKING_URI_VARIABLE}={quoted(parent.uri_for_jobs)}")
     if plan.dies_with_driver:
         told.append(f"+hydra.job.env_set.{DRIVER_VARIABLE}='{os.getpid()}'")
     words = [word for word in plan.argv if not word.startswith("hydra.sweep.dir=")]

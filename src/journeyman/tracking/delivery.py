@@ -143,6 +143,6 @@ class Delivery:
         if self._spool is None:
             return
         with self._metrics.changed, self._artifacts.changed:
-            artifacts = list(self._artifacts.queue)[: self._artifacts.spooled]
-            if self._spool.rewrite(spooled_lines([*self._metrics.queue, *artifacts])):
-                self._metrics.spooled = len(self._metrics.queue)
+            metrics, artifacts = self._metrics.queue, self._artifacts.queue
+            if self._spool.rewrite(spooled_lines([*metrics, *artifacts.spooled])):
+                metrics.kept(len(metrics.fresh))

@@ -8,7 +8,7 @@ that it never will; metrics keep the time they were logged at, so that a batch d
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 
@@ -23,6 +23,7 @@ from journeyman.tracking.operations import (
     perform,
 )
 from journeyman.tracking.spool import Spool, spooled_lines
+from journeyman.tracking.waiting import Waiting
 
 MAX_VALUES_PER_BATCH = 5000
 """What is too long for a call of the store's, the store divides."""
@@ -77,8 +78,7 @@ class Lane:
         self._opens_runs = opens_runs
         self._outage, self._on_failure, self._on_found = outage, on_failure, on_found
         self.changed = threading.Condition()
-        self.queue: deque[Operation] = deque(waiting)
-        self.spooled = len(self.queue)  # operations at the queue's head that the spool has
+        self.queue = Waiting(waiting)
         self._values = sum(len(op.metrics) for op in waiting if isinstance(op, Points))
         self._oldest = time.monotonic()
         self._due = len(self.queue)  # operations at the queue's head that wait for nothing more
@@ -144,12 +144,12 @@ class Lane:
     def unspooled(self) -> list[Operation]:
         """Returns what the spool lacks of the queue."""
         with self.changed:
-            return list(islice(self.queue, self.spooled, None))
+            return list(self.queue.fresh)
 
     def unopened(self) -> list[Operation]:
         """Returns what the spool has of the queue and what it lacks may depend on."""
         with self.changed:
-            return [each for each in islice(self.queue, self.spooled) if isinstance(each, OpenRun)]
+            return [each for each in self.queue.spooled if isinstance(each, OpenRun)]
 
     def keep(self) -> None:
         """Adds to the spool what it lacks of the queue."""
@@ -157,7 +157,7 @@ class Lane:
         with self.changed:
             if self._spool is not None and not self._abandoned:
                 self._spool.append(lines)
-                self.spooled += len(lines)
+                self.queue.kept(len(lines))
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
@@ -199,13 +199,13 @@ class Lane:
                 wait = self._oldest + self._flush_seconds - time.monotonic()
                 if not self._due and (self._values >= self._flush_metrics or wait <= 0.0):
                     self._all_due()
-                if self._due and (self._opens_runs or self._is_open(self.queue[0])):
+                if self._due and (self._opens_runs or self._is_open(self.queue.first)):
                     return self._head()
                 self.changed.wait(OPENING_POLL_SECONDS if self._due else wait)
             return None
 
     def _to_be_kept(self) -> bool:
-        return self._spool is not None and len(self.queue) > self.spooled and self._outage()
+        return self._spool is not None and bool(self.queue.fresh) and self._outage()
 
     @staticmethod
     def _is_open(operation: Operation) -> bool:
@@ -221,7 +221,7 @@ class Lane:
 
     def _head(self) -> list[Operation]:
         """Returns the queue's first operation, or the leading metrics of one run together."""
-        first = self.queue[0]
+        first = self.queue.first
         if not isinstance(first, Points) or self._alone:
             return [first]
         batch: list[Operation] = [first]
@@ -269,14 +269,11 @@ class Lane:
         if self._abandoned:
             return False
         count = len(batch)
-        for operation in batch:
-            self.queue.popleft()
-            if isinstance(operation, Points):
-                self._values -= len(operation.metrics)
+        self._values -= sum(len(each.metrics) for each in batch if isinstance(each, Points))
         self._due, self._alone = max(0, self._due - count), max(0, self._alone - count)
-        spooled, self.spooled = self.spooled, max(0, self.spooled - count)
+        from_spool = self.queue.pop(count)
         if self._spool is not None:
-            self._spool.taken(spooled - self.spooled)
+            self._spool.taken(from_spool)
         self.progress = time.monotonic()
         if self._failures:
             _logger.info("%s takes %s again; nothing is lost", self._name, self._subject)
@@ -286,23 +283,24 @@ class Lane:
     def _pass_over(self, run: RunReference, found: dict[str, Counter[int]]) -> None:
         """Empties of points that the store has already what was logged again of a run."""
         run.later, run.found = found, None
-        for index, operation in enumerate(self.queue):
-            if operation.run is not run:
-                continue
-            if isinstance(operation, OpenRun):
-                # What follows was logged by yet another process, and this opening sees to it.
-                run.later = {}
-                return
-            if isinstance(operation, Points):
-                self.queue[index] = rest = operation.missing()
-                self._values -= len(operation.metrics) - len(rest.metrics)
+        for part in (self.queue.spooled, self.queue.fresh):
+            for index, operation in enumerate(part):
+                if operation.run is not run:
+                    continue
+                if isinstance(operation, OpenRun):
+                    # What follows was logged by yet another process, and this opening sees to it.
+                    run.later = {}
+                    return
+                if isinstance(operation, Points):
+                    part[index] = rest = operation.missing()
+                    self._values -= len(operation.metrics) - len(rest.metrics)
 
     def _failed(self, batch: list[Operation], reason: str) -> None:
         with self.changed:
             self._failures += 1
             if self.failing_since is None:
                 self.failing_since = time.monotonic()
-        if self._failures == 1:
+        if self._failures == 1 and not self._abandoned:
             _logger.warning(
                 "%s does not take %s (%s); the run goes on, they are kept and tried again",
                 self._name,

@@ -21,6 +21,7 @@ from journeyman.tracking.address import StoreAway, check_database, resolve_addre
 from journeyman.tracking.delivery import Delivery
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.inputs import dataset_operation
+from journeyman.tracking.kept_store import kept_address
 from journeyman.tracking.operations import (
     EndRun,
     LogModel,
@@ -54,8 +55,8 @@ _logger = logging.getLogger(__name__)
 class MlflowTracker:
     """A run in MLflow with all curves, and light nested runs for its stages.
 
-    A run folder tracked in this store before goes on in the same MLflow run, and its stages in
-    theirs: what they hold already is not logged again.
+    A run folder tracked before goes on in the same MLflow run of the same store, and its stages
+    in theirs: what they hold already is not logged again.
 
     Args:
         settings: store, experiment, and how metrics are gathered.
@@ -88,7 +89,7 @@ class MlflowTracker:
 
     @property
     def tracking_uri(self) -> str:
-        """URI of the store, absolute."""
+        """URI of the store, absolute; of a run that is gone on with known after ``start``."""
         return self._address.uri
 
     @property
@@ -124,7 +125,6 @@ class MlflowTracker:
         """
         if self._delivery is not None:
             raise RuntimeError("this tracker was started before")
-        check_database(self._address)
         try:
             self._begin(run)
         except BaseException:
@@ -241,8 +241,8 @@ class MlflowTracker:
 
     def _begin(self, run: RunInfo) -> None:
         identity = RunIdentity.read(run.run_dir)
-        if identity is not None and identity.tracking_uri != self._address.shown:
-            identity = None
+        self._address = kept_address(run.run_dir, identity, self._address, self._outputs)
+        check_database(self._address)
         self._goes_on = self._given is not None or identity is not None
         position = self._given or {}
         left = left_behind(run.run_dir, self._address.shown, position if self._goes_on else {})

@@ -5,20 +5,15 @@ The process is started once and serves all runs of this one, in turn or at the s
 """
 
 import atexit
-import contextlib
-import io
 import itertools
 import json
 import logging
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from journeyman.errors import UserError
 from journeyman.tracking.address import StoreAddress, StoreAway
@@ -43,56 +38,9 @@ from journeyman.tracking.operations import (
     StoreArtifact,
     TellJobs,
 )
+from journeyman.tracking.server import END_SECONDS, Server, start_server
 
-_END_SECONDS = 1.0
-"""How long an end is waited for, which comes at once."""
 _keys = itertools.count()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """A process that serves, as its caller sees it.
-
-    Attributes:
-        calls: raw, so that a fork of the caller has nothing of a call in a buffer.
-        answers: in lines.
-        wait: waits for its end, and says how it ended.
-    """
-
-    calls: io.RawIOBase
-    answers: IO[bytes]
-    wait: Callable[[], str]
-
-    def send(self, line: bytes) -> None:
-        """Sends a line; if the process is gone or going, whoever reads its answers is told."""
-        rest = memoryview(line)
-        with contextlib.suppress(BrokenPipeError):
-            while rest and not self.calls.closed:
-                rest = rest[self.calls.write(rest) or 0 :]
-
-
-def start_server() -> Server:
-    """Starts the process of ``store_process``."""
-    process = subprocess.Popen(
-        # -P: a file in the working folder is no module of ours.
-        [sys.executable, "-P", "-m", "journeyman.tracking.store_process", str(os.getpid())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-        start_new_session=True,  # a terminal's Ctrl-C is for the caller
-    )
-    assert isinstance(process.stdin, io.RawIOBase)
-    assert isinstance(process.stdout, io.RawIOBase)
-
-    def wait() -> str:
-        try:
-            code = process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:  # it closed its output, and is no use any more
-            process.kill()
-            code = process.wait()
-        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-
-    return Server(calls=process.stdin, answers=io.BufferedReader(process.stdout), wait=wait)
 
 
 class StoreProcessGone(StoreAway):
@@ -108,7 +56,8 @@ class StoreProcess:
 
     def __init__(self, start_server: Callable[[], Server] = start_server) -> None:
         self._start_server = start_server
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # never held while something is sent
+        self._sending = threading.Lock()  # taken before the other, by whoever needs both
         self._server: Server | None = None
         self._reader: threading.Thread | None = None
         self._numbers = itertools.count()
@@ -125,6 +74,8 @@ class StoreProcess:
     ) -> dict[str, Any]:
         """Has a method of a store carried out, and returns the answer.
 
+        It may take as long as the store takes; a process that hangs is killed meanwhile.
+
         Raises:
             StoreProcessGone: it ended before it answered.
         """
@@ -132,31 +83,52 @@ class StoreProcess:
         message = {"store": store.key, "method": method, **operations_to_json(operations)}
         line = _line({"call": number, **message})
         answer: Future[dict[str, Any]] = Future()
-        with self._lock:
-            server = self._running()
-            self._waiting[number] = answer
-            if store.key not in self._opened:
+        with self._sending:
+            with self._lock:
+                server = self._running()
+                self._waiting[number] = answer
+                is_new = store.key not in self._opened
                 self._opened.add(store.key)
+            if is_new:
                 server.send(_line({"open": store.to_json(), "environment": dict(os.environ)}))
             server.send(line)
         return answer.result()
 
     def close_store(self, key: int) -> None:
-        """Tells the server that a store is not needed any more."""
+        """Tells the server that a store is not needed any more; one that does not read is killed.
+
+        Whatever it was asked to do and did not answer is in the spool, or asked of another.
+        """
         with self._lock:
-            if self._server is None or key not in self._opened:
+            server = self._server
+            if server is None or key not in self._opened:
                 return
-            self._opened.remove(key)
-            self._server.send(_line({"close": key}))
+        if not self._sending.acquire(timeout=END_SECONDS):
+            server.kill()
+            return
+        try:
+            with self._lock:
+                if self._server is not server or key not in self._opened:
+                    return
+                self._opened.remove(key)
+            if not server.send(_line({"close": key}), seconds=END_SECONDS):
+                server.kill()
+        finally:
+            self._sending.release()
 
     def stop(self) -> None:
-        """Ends the server, which leaves at once, and waits for that."""
+        """Ends the server, which leaves at once, and waits for that; kills one that does not."""
         with self._lock:
             server, reader = self._server, self._reader
-            if server is not None:
-                server.calls.close()
-        if reader is not None:
-            reader.join(_END_SECONDS)
+        if server is None or reader is None:
+            return
+        if self._sending.acquire(timeout=END_SECONDS):
+            server.calls.close()
+            self._sending.release()
+            reader.join(END_SECONDS)
+        if reader.is_alive():
+            server.kill()
+            reader.join(END_SECONDS)
 
     def forget(self) -> None:
         """Closes this process's ends, in a fork of the process that the server belongs to."""
@@ -173,29 +145,28 @@ class StoreProcess:
         return self._server
 
     def _read(self, server: Server) -> None:
-        with server.answers as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    break  # it was killed as it wrote
+        with server.answers:
+            for line in server.lines():
                 message = json.loads(line)
                 if "log" in message:
                     _log(*message["log"])
-                    continue
-                with self._lock:
-                    answer = self._waiting.pop(message["call"])
-                answer.set_result(message)
+                elif "call" in message:
+                    with self._lock:
+                        answer = self._waiting.pop(message["call"])
+                    answer.set_result(message)
         said = server.wait()
         with self._lock:
             waiting, self._waiting = self._waiting, {}
             self._server = None
             self._opened.clear()
-            server.calls.close()
         for answer in waiting.values():
             answer.set_exception(
                 StoreProcessGone(
                     f"the process that writes to MLflow ended before it answered ({said})"
                 )
             )
+        with self._sending:  # whoever was sending has met its end by now
+            server.calls.close()
 
 
 class RemoteStore:
@@ -232,16 +203,18 @@ class RemoteStore:
             StoreAway: the store may take it later.
             UserError: it will not.
         """
-        self._call("connect")
+        self._again(lambda: self._call("connect"))
 
     def open_patiently(self, operation: OpenRun) -> None:
         """Opens a run that is not begun without it; an answer that is lost is asked for again.
+
+        Also of another process, if the first one is killed meanwhile.
 
         Raises:
             UserError: the store cannot be used; a run that it created nevertheless has ended
                 FAILED, if it could be told so.
         """
-        self._open("open_patiently", operation)
+        self._again(lambda: self._open("open_patiently", operation))
 
     @property
     def experiment_id(self) -> str:
@@ -292,6 +265,13 @@ class RemoteStore:
         except StoreProcessGone:
             operation.run.tried = True  # the answer may be all that is missing
             raise
+
+    @staticmethod
+    def _again(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except StoreProcessGone:
+            call()  # another one is started
 
     def _call(self, method: str, operations: Sequence[Operation] = ()) -> None:
         answer = shared_process().call(self._description, method, operations)

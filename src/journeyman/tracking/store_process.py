@@ -30,6 +30,8 @@ from journeyman.tracking.operations import OpenRun, Operation, perform
 LOCK_FILE = ".delivery.lock"
 LOCK_SECONDS = 30.0
 """How long the process before this one is waited for, which is gone within a moment as a rule."""
+BEAT_SECONDS = 5.0
+"""Much less than a silent process is waited for: one of many slow calls is at work all the same."""
 _PARENT_POLL_MILLISECONDS = 1000
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -44,6 +46,7 @@ class StoreServer:
     def __init__(self, answers: IO[bytes]) -> None:
         self._answers = answers
         self._writing = threading.Lock()
+        self._ended = threading.Event()
         self._stores: dict[int, _OpenStore] = {}
 
     def serve(self, lines: Iterable[bytes]) -> None:
@@ -58,6 +61,7 @@ class StoreServer:
                 _begin(self._stores.pop(message["close"]).close)
             else:
                 _begin(self._answer, self._stores[message["store"]], message)
+        self._ended.set()
         with self._writing:
             self._answers.close()
 
@@ -68,6 +72,11 @@ class StoreServer:
             if not self._answers.closed:
                 self._answers.write(line)
                 self._answers.flush()
+
+    def beat(self) -> None:
+        """Says time and again, whatever else is at work, that this process is alive."""
+        while not self._ended.wait(BEAT_SECONDS):
+            self.send({"alive": True})
 
     def _answer(self, store: "_OpenStore", message: Mapping[str, Any]) -> None:
         answer: dict[str, Any] = {"call": message["call"], "runs": [], "experiment_id": ""}
@@ -193,6 +202,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
     server = StoreServer(answers)
+    _begin(server.beat)
     logging.getLogger().addHandler(_Forwarding(server))
     with contextlib.suppress(ImportError):  # the first call meets it again, and says so
         client.import_mlflow()  # takes seconds, in which the caller does what else there is to do

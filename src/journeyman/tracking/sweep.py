@@ -15,6 +15,7 @@ from journeyman.tracking.address import (
 )
 from journeyman.tracking.delivery import Delivery
 from journeyman.tracking.identity import RunIdentity
+from journeyman.tracking.kept_store import kept_address
 from journeyman.tracking.operations import (
     CloseChildren,
     EndRun,
@@ -49,12 +50,19 @@ class SweepRun:
         store: on it.
         run: of the sweep.
         spool: of the sweep's folder.
+        chosen: the store that the settings and the environment name.
     """
 
     def __init__(
-        self, address: StoreAddress, store: RemoteStore, run: RunReference, spool: Spool
+        self,
+        address: StoreAddress,
+        store: RemoteStore,
+        run: RunReference,
+        spool: Spool,
+        chosen: StoreAddress,
     ) -> None:
         self._address, self._store, self._run, self._spool = address, store, run, spool
+        self._chosen = chosen
         self._end: list[Operation] = []
 
     @classmethod
@@ -82,11 +90,10 @@ class SweepRun:
         Raises:
             UserError: the store cannot be opened.
         """
-        address = resolve_address(settings.uri, outputs)
-        check_database(address)
         known = RunIdentity.read(sweep_dir)
-        if known is not None and known.tracking_uri != address.shown:
-            known = None
+        chosen = resolve_address(settings.uri, outputs)
+        address = kept_address(sweep_dir, known, chosen, outputs)
+        check_database(address)
         store = RemoteStore(address, settings.experiment, folder=sweep_dir, identity=known)
         run_id = None if known is None else known.run_id
         run = RunReference(uuid.uuid4().hex, run_id)
@@ -122,12 +129,17 @@ class SweepRun:
         head = SpoolHead(
             tracking_uri=address.shown, experiment=settings.experiment, outputs=str(outputs)
         )
-        return cls(address, store, run, Spool(sweep_dir, head))
+        return cls(address, store, run, Spool(sweep_dir, head), chosen)
 
     @property
     def run_id(self) -> str:
         """Id of the parent run."""
         return self._run.opened_id
+
+    @property
+    def uri_for_jobs(self) -> str | None:
+        """URI of the store, where jobs would not choose it themselves."""
+        return None if self._address == self._chosen else self._address.shown
 
     def close_children(self) -> None:
         """Ends every run below this one that a killed process left open, as KILLED."""
