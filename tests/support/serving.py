@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.tracking.mlflow import MlflowTracker
-from journeyman.tracking.server import Server
 from journeyman.tracking.store_process import StoreServer
+from journeyman.tracking.store_server import Server
 
 
 def start_on_a_thread() -> Server:

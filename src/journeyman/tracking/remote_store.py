@@ -38,7 +38,7 @@ from journeyman.tracking.operations import (
     StoreArtifact,
     TellJobs,
 )
-from journeyman.tracking.server import END_SECONDS, Server, start_server
+from journeyman.tracking.store_server import END_SECONDS, Server, start_server
 
 _keys = itertools.count()
 
