@@ -66,6 +66,8 @@ def open_client(address: StoreAddress, experiment: str | None) -> tuple[Any, str
         from mlflow.tracking import MlflowClient
 
         quieten()
+        if address.database is not None:
+            sqlite.make_database(address.database)
         client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
         return client, "" if experiment is None else experiment_id(client, address, experiment)
 
