@@ -19,7 +19,13 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
-_RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+_FORCED = {
+    # An outage is met by the delivery threads' retries. MLflow's own would not only hold up the
+    # end of a run: a run whose creation is asked for again, after a lost answer, is there twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    # What MLflow takes into a queue of its own counts as delivered, and is lost with the process.
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+}
 
 _PASSING = (401, 403, 407, 408, 425, 429)
 """HTTP's 4xx that a store can get over: a login that is renewed, a server with too much to do."""
@@ -38,12 +44,10 @@ _LASTING = (
 
 
 def set_environment() -> None:
-    """Sets the variables that MLflow reads, where they are not set."""
+    """Sets the variables that MLflow reads: some where they are not set, some in any case."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # An outage is met by the delivery threads' retries. MLflow's own would not only hold up the
-    # end of a run: a run whose creation is asked for again, after a lost answer, is there twice.
-    os.environ[_RETRIES_VARIABLE] = "0"
+    os.environ.update(_FORCED)
 
 
 def import_mlflow() -> None:
