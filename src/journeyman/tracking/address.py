@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from journeyman.errors import UserError
 from journeyman.settings.tracking import (
@@ -27,6 +27,8 @@ HEALTH_SECONDS = 4.0
 _HTTP = ("http", "https")
 _SERVERS = ("postgresql", "mysql")
 _POSTGRES_DRIVER = "postgresql+psycopg"
+_SPECIAL = frozenset("?%#")
+"""What has a meaning in a URI, and does not come through SQLAlchemy and MLflow's artifacts."""
 _LIBPQ = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE")
 """Variables by which PostgreSQL's own library finds a password."""
 _LOGIN_REFUSED = re.compile(
@@ -57,6 +59,27 @@ class StoreAddress:
         """The URI without a password, and without the driver that is used anyway."""
         return masked(self.uri).replace(f"{_POSTGRES_DRIVER}:", "postgresql:", 1)
 
+    @property
+    def is_server(self) -> bool:
+        """Whether it is MLflow's server that is spoken to, by HTTP."""
+        return _scheme(self.uri) in _HTTP
+
+    @property
+    def plain(self) -> str:
+        """The URI as MLflow is given it: of a server, without user and password."""
+        if not self.is_server:
+            return self.uri
+        parts = urlsplit(self.uri)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """User and password that a server's URI holds."""
+        parts = urlsplit(self.uri) if self.is_server else None
+        if parts is None or parts.password is None:
+            return None
+        return unquote(parts.username or ""), unquote(parts.password)
+
 
 class StoreAway(UserError):
     """A store does not answer now, and may do so later."""
@@ -71,7 +94,8 @@ def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
 
     Raises:
         UserError: the scheme is not sqlite, http, https, postgresql or mysql, the SQLite
-            URI names no file, or a password is not to be had.
+            URI names no file or one with ``?``, ``%`` or ``#`` in its path, a server's URI names
+            no host, or a password is not to be had.
     """
     environment = os.environ.get(TRACKING_URI_VARIABLE) or None
     given = uri or environment
@@ -79,17 +103,16 @@ def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
         database = outputs.resolve() / DATABASE_NAME
         return _sqlite(database, "the outputs folder")
     source = "tracking.uri" if uri else TRACKING_URI_VARIABLE
-    scheme = given.partition(":")[0].split("+")[0].lower() if ":" in given else ""
+    scheme = _scheme(given)
     if scheme in _HTTP:
-        whole = _with_password(given, source).rstrip("/")
-        return StoreAddress(uri=whole, source=source, database=None, artifacts=None)
+        return _server(_with_password(given, source).rstrip("/"), source)
     if scheme in _SERVERS:
         artifacts = outputs.resolve() / "artifacts"
         whole = re.sub(r"^postgresql:", f"{_POSTGRES_DRIVER}:", _with_password(given, source))
         return StoreAddress(uri=whole, source=source, database=None, artifacts=artifacts)
     if scheme == "sqlite":
         path = given.partition(":///")[2]
-        if not path or path.startswith(":memory:") or "?" in path:
+        if not path or path.startswith(":memory:"):
             raise UserError(
                 f"{source}={given} names no file; write sqlite:////absolute/path/{DATABASE_NAME}"
             )
@@ -103,6 +126,26 @@ def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
         f"{source}={masked(given)} has the unknown scheme {scheme!r}; "
         "allowed: sqlite, http, https, postgresql, mysql"
     )
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0].split("+")[0].lower() if ":" in uri else ""
+
+
+def _server(uri: str, source: str) -> StoreAddress:
+    try:
+        parts = urlsplit(uri)
+        problem = "it names no host" if not parts.hostname else ""
+        _ = parts.port  # asks whether it is a number
+    except ValueError as error:
+        # In its words there may be what is a password.
+        problem = "its port is no number" if "ort" in str(error) else "its host is malformed"
+    if problem:
+        raise UserError(
+            f"{source}={masked(uri)} is no address of a server ({problem}); write "
+            "http://host:port, and % escapes in a user or a password"
+        )
+    return StoreAddress(uri=uri, source=source, database=None, artifacts=None)
 
 
 def _with_password(uri: str, source: str) -> str:
@@ -151,13 +194,18 @@ def check_store(address: StoreAddress) -> None:
     """
     if address.database is not None:
         check_database(address)
-    elif urlsplit(address.uri).scheme.lower() in _HTTP:
+    elif address.is_server:
         _check_server(address)
     else:
         _check_connection(address)
 
 
 def _sqlite(database: Path, source: str) -> StoreAddress:
+    if special := sorted(_SPECIAL & set(str(database))):
+        raise UserError(
+            f"the MLflow database {database} (from {source}): MLflow takes {' and '.join(special)} "
+            "in its path for something else; choose another folder, with outputs or tracking.uri"
+        )
     return StoreAddress(
         uri=f"sqlite:///{database}",
         source=source,
@@ -234,8 +282,8 @@ def _check_connection(address: StoreAddress) -> None:
         if not address.uri.startswith("postgresql"):
             install = "pip install pymysql, and write mysql+pymysql://"
         raise UserError(f"{named} needs a driver that is not installed: {install}") from error
-    except ArgumentError as error:
-        raise UserError(f"{named}: no address of a database ({error})") from error
+    except (ArgumentError, ValueError) as error:
+        raise UserError(f"{named}: no address of a database ({masked(str(error))})") from None
     try:
         engine.connect().close()
     except SQLAlchemyError as error:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from journeyman.errors import UserError
-from journeyman.tracking import sqlite
+from journeyman.settings.tracking import masked
+from journeyman.tracking import login, sqlite
 from journeyman.tracking.address import StoreAddress, StoreAway
 from journeyman.tracking.quiet import quieten
 
@@ -48,6 +49,7 @@ def set_environment() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ.update(_FORCED)
+    login.set_variable()
 
 
 def import_mlflow() -> None:
@@ -72,7 +74,8 @@ def open_client(address: StoreAddress, experiment: str | None) -> tuple[Any, str
         quieten()
         if address.database is not None:
             sqlite.make_database(address.database)
-        client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
+        login.know(address)
+        client = MlflowClient(tracking_uri=address.plain, registry_uri=address.plain)
         return client, "" if experiment is None else experiment_id(client, address, experiment)
 
 
@@ -125,7 +128,7 @@ def store_errors(address: StoreAddress) -> Iterator[None]:
     except Exception as error:
         if not _is_stores(error):
             raise
-        reason = " ".join(str(error).split())[:1000]
+        reason = masked(" ".join(str(error).split()))[:1000]
         kind = UserError if is_lasting(error) else StoreAway
         raise kind(
             f"the MLflow store {address.shown} (from {address.source}) cannot be used: {reason}"

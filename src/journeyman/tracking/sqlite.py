@@ -102,17 +102,17 @@ def _migrate(database: Path) -> None:
     from sqlalchemy import event
 
     engine = utils.create_sqlalchemy_engine(f"sqlite:///{database}")
-
-    @event.listens_for(engine, "connect")
-    def without_care(connection: Any, record: Any) -> None:
-        # Nobody else reads the file, and half of it is of no use.
-        connection.execute("PRAGMA journal_mode=MEMORY")
-        connection.execute("PRAGMA synchronous=OFF")
-
+    event.listen(engine, "connect", _without_care)
     try:
         utils._initialize_tables(engine)
     finally:
         engine.dispose()
+
+
+def _without_care(connection: Any, record: Any) -> None:
+    """Sets up a connection to a file that nobody else reads, and half of which is of no use."""
+    connection.execute("PRAGMA journal_mode=MEMORY")
+    connection.execute("PRAGMA synchronous=OFF")
 
 
 def _remove(database: Path) -> None:
