@@ -89,7 +89,7 @@ def test_a_server_that_is_not_there_is_named(settings, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("code", "reachable"), [(200, True), (403, True), (503, False)])
-def test_a_server_is_asked_for_its_health(settings, tmp_path, code, reachable):
+def test_a_server_is_asked_for_its_health(tmp_path, code, reachable):
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -104,12 +104,13 @@ def test_a_server_is_asked_for_its_health(settings, tmp_path, code, reachable):
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        chosen = settings(uri=f"http://user:pw@127.0.0.1:{server.server_port}/prefix")
+        uri = f"http://user:pw@127.0.0.1:{server.server_port}/prefix"
+        address = resolve_address(uri, tmp_path)
         if reachable:
-            check_reachable(chosen, tmp_path)
+            check_store(address)
         else:
             with pytest.raises(UserError, match="answered 503 on /health") as refused:
-                check_reachable(chosen, tmp_path)
+                check_store(address)
             assert "pw" not in str(refused.value)
         server.shutdown()
     assert asked == ["/prefix/health"]

@@ -1,11 +1,9 @@
 """Which MLflow store a run uses, and whether it can be reached; without importing MLflow."""
 
-import http.client
+import contextlib
 import os
 import re
 import sqlite3
-import urllib.error
-import urllib.request
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from journeyman.settings.tracking import (
     TrackingSettings,
     masked,
 )
+from journeyman.tracking.schema import Fetch, deleted_experiments, schema_problem
 
 TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE_NAME = "mlflow.db"
@@ -176,28 +175,44 @@ def check_reachable(settings: TrackingSettings, outputs: Path) -> None:
     """Checks within seconds that the store can be used, before anything heavy is imported.
 
     Raises:
-        StoreAway: an HTTP server does not answer on ``/health``, or a database server at all.
+        StoreAway: a server does not answer, not as MLflow does, or refuses the login; or a
+            database server does not answer at all.
         UserError: a database server refuses the login, its driver is missing, the SQLite file's
-            folder cannot be written to, or the URI is of an unknown kind.
+            folder cannot be written to, a database's tables are another MLflow's, the experiment
+            was deleted, or the URI is of an unknown kind.
     """
     if not isinstance(settings, MlflowSettings):
         return
-    check_store(resolve_address(settings.uri, outputs))
+    check_store(resolve_address(settings.uri, outputs), settings.experiment)
 
 
-def check_store(address: StoreAddress) -> None:
+def check_store(address: StoreAddress, experiment: str | None = None) -> None:
     """Checks that a store can be used, as ``check_reachable`` does.
+
+    Args:
+        address: which store.
+        experiment: what is to be used in it; None: a server is asked for its health only.
 
     Raises:
         StoreAway: it does not answer.
         UserError: it cannot be used.
     """
     if address.database is not None:
-        check_database(address)
+        check_database(address, experiment)
     elif address.is_server:
-        _check_server(address)
+        from journeyman.tracking.server import check_server
+
+        check_server(address, experiment)
     else:
-        _check_connection(address)
+        _check_connection(address, experiment)
+
+
+def deleted_experiment(address: StoreAddress, name: str) -> UserError:
+    """Returns what is said of an experiment that was deleted and is still there."""
+    return UserError(
+        f"tracking.experiment={name} was deleted in {address.shown}; "
+        "restore it there or choose another name"
+    )
 
 
 def _sqlite(database: Path, source: str) -> StoreAddress:
@@ -214,11 +229,12 @@ def _sqlite(database: Path, source: str) -> StoreAddress:
     )
 
 
-def check_database(address: StoreAddress) -> None:
-    """Checks that the SQLite file is one, or can be created.
+def check_database(address: StoreAddress, experiment: str | None = None) -> None:
+    """Checks that the SQLite file is one of the installed MLflow's, or can be created.
 
     Raises:
-        UserError: folder or file cannot be written to, or the file is no SQLite database.
+        UserError: folder or file cannot be written to, the file is no SQLite database or another
+            MLflow's, or the experiment was deleted.
     """
     database = address.database
     if database is None:
@@ -239,6 +255,11 @@ def check_database(address: StoreAddress) -> None:
     with closing(sqlite3.connect(database)) as connection:
         try:
             connection.execute("PRAGMA schema_version")
+            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+            if ("alembic_version",) in tables or ("experiments",) in tables:
+                _check_tables(
+                    address, experiment, lambda query: connection.execute(query).fetchall(), named
+                )
         except sqlite3.DatabaseError as error:
             # A lock held for a moment is no damage: MLflow waits for it.
             if not isinstance(error, sqlite3.OperationalError):
@@ -247,30 +268,23 @@ def check_database(address: StoreAddress) -> None:
                 ) from error
 
 
-def _check_server(address: StoreAddress) -> None:
-    parts = urlsplit(address.uri)
-    host = parts.netloc.rpartition("@")[2]
-    url = urlunsplit((parts.scheme, host, f"{parts.path}/health", "", ""))
-    try:
-        with urllib.request.urlopen(url, timeout=HEALTH_SECONDS):
-            return
-    except urllib.error.HTTPError as error:
-        # 401, 403 or 404 come from a server that is there (a login, a proxy's prefix).
-        if error.code < 500:
-            return
-        reason = f"answered {error.code}"
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = f"gave no answer ({getattr(error, 'reason', error)})"
-    raise StoreAway(
-        f"the MLflow server {address.shown} (from {address.source}) {reason} on /health; "
-        "start it, correct the address, or use tracking=none"
-    )
+def _check_tables(address: StoreAddress, experiment: str | None, fetch: Fetch, named: str) -> None:
+    problem = schema_problem(fetch, address.shown)
+    if problem is not None:
+        raise UserError(f"{named} {problem}")
+    if experiment is not None and experiment in deleted_experiments(fetch):
+        raise deleted_experiment(address, experiment)
 
 
-def _check_connection(address: StoreAddress) -> None:
+def _check_connection(address: StoreAddress, experiment: str | None) -> None:
     """Opens and closes one connection to a database server."""
     from sqlalchemy import create_engine
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.exc import (
+        ArgumentError,
+        NoSuchModuleError,
+        ProgrammingError,
+        SQLAlchemyError,
+    )
     from sqlalchemy.pool import NullPool
 
     named = f"the MLflow database {address.shown} (from {address.source})"
@@ -285,7 +299,13 @@ def _check_connection(address: StoreAddress) -> None:
     except (ArgumentError, ValueError) as error:
         raise UserError(f"{named}: no address of a database ({masked(str(error))})") from None
     try:
-        engine.connect().close()
+        with engine.connect() as connection, contextlib.suppress(ProgrammingError):  # no tables yet
+            _check_tables(
+                address,
+                experiment,
+                lambda query: connection.exec_driver_sql(query).fetchall(),
+                named,
+            )
     except SQLAlchemyError as error:
         words = " ".join(str(getattr(error, "orig", error)).split())[:500]
         if _LOGIN_REFUSED.search(words):

@@ -11,7 +11,7 @@ from typing import Any
 from journeyman.errors import UserError
 from journeyman.settings.tracking import masked
 from journeyman.tracking import login, sqlite
-from journeyman.tracking.address import StoreAddress, StoreAway
+from journeyman.tracking.address import StoreAddress, StoreAway, deleted_experiment
 from journeyman.tracking.quiet import quieten
 
 _ENVIRONMENT = {
@@ -106,10 +106,7 @@ def experiment_id(client: Any, address: StoreAddress, name: str) -> str:
             if found is None:
                 raise
     if found.lifecycle_stage != "active":
-        raise UserError(
-            f"tracking.experiment={name} was deleted in {address.shown}; "
-            "restore it there or choose another name"
-        )
+        raise deleted_experiment(address, name)
     return str(found.experiment_id)
 
 
@@ -176,6 +173,8 @@ def is_lasting(error: Exception) -> bool:
 
 def _is_refusal(error: Any) -> bool:
     status = error.get_http_status_code()
+    if "database schema" in str(error):  # another MLflow's, which MLflow calls an error of its own
+        return True
     if not 400 <= status < 500 or status in _PASSING:
         return False
     text = str(error)
