@@ -2,9 +2,11 @@
 
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -41,6 +43,15 @@ def test_a_kill_as_the_first_run_makes_the_store_costs_nothing(tmp_path):
     run = client.create_run(experiment).info.run_id
     assert client.get_run(run).info.status == "RUNNING"
     assert not [*tmp_path.glob("*.new*")]
+
+
+def test_it_has_a_write_ahead_log_from_the_start(tmp_path):
+    """Several that open it at once would find it locked by the first who gives it one."""
+    import_mlflow()
+    sqlite.make_database(tmp_path / "mlflow.db")
+    assert [each.name for each in tmp_path.iterdir()] == ["mlflow.db"]
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_disk_that_is_full_leaves_nothing_half_made(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """A database whose tables are another MLflow's is known before MLflow is imported."""
 
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,14 +20,17 @@ def made(tmp_path_factory) -> Path:
     """A store with an experiment, as the installed MLflow makes it."""
     folder = tmp_path_factory.mktemp("made")
     open_client(resolve_address(None, folder), "tests")
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        database.execute("PRAGMA journal_mode=DELETE")  # so that the file is all there is
     return folder / "mlflow.db"
 
 
 @pytest.fixture
 def outputs(made, tmp_path) -> Path:
-    shutil.copy(made, tmp_path)
+    """A folder with a copy of it."""
+    with (
+        closing(sqlite3.connect(made)) as original,
+        closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy,
+    ):
+        original.backup(copy)
     return tmp_path
 
 

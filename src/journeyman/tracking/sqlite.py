@@ -4,7 +4,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,9 @@ def _migrate(database: Path) -> None:
         utils._initialize_tables(engine)
     finally:
         engine.dispose()
+    # The file keeps it: of several that come upon a file without it, all but one find it locked.
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _without_care(connection: Any, record: Any) -> None:
