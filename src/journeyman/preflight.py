@@ -36,14 +36,19 @@ def preflight(jobs: Sequence[Settings], *, resumed: bool = False) -> None:
     # A job of a sweep is begun too: the sweep's own run is in the store.
     resumed = resumed or PARENT_RUN_VARIABLE in os.environ
     problems: list[str] = []
+    asked: set[tuple[str, str]] = set()
     for settings in jobs:
+        store = (repr(settings.tracking), str(settings.outputs_path))
         for check in _CHECKS:
+            if check is _tracking_reachable and store in asked:
+                continue  # the jobs of a sweep share it, and one answer takes seconds at worst
             try:
                 check(settings)
             except UserError as error:
                 if resumed and isinstance(error, StoreAway):
                     continue
                 problems.extend(error.problems)
+        asked.add(store)
     if problems:
         raise UserError(list(dict.fromkeys(problems)))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from journeyman.settings.tracking import MlflowSettings
-from journeyman.tracking import remote_store
+from journeyman.tracking import remote_store, sqlite
 from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.protocol import RunInfo
 from support.killed_tracker import Killed
@@ -116,6 +116,7 @@ def client(outputs: Path) -> Any:
         warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
         from mlflow.tracking import MlflowClient
 
+        sqlite.make_database(outputs / "mlflow.db")  # as a run makes it, not as MLflow does
         return MlflowClient(f"sqlite:///{outputs}/mlflow.db")
 
 

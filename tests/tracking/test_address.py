@@ -3,6 +3,7 @@
 import http.server
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -57,12 +58,25 @@ def test_a_password_is_not_shown(tmp_path):
         ("databricks://profile", "unknown scheme 'databricks'; allowed: sqlite, http"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite://", "names no file"),
+        ("sqlite:////tmp/what?x=1/mlflow.db", r"takes \? in its path for something else"),
+        ("sqlite:////tmp/p%20#q/mlflow.db", "takes # and % in its path"),
+        ("http://[bad", r"is no address of a server \(its host is malformed\)"),
+        ("http://host:abc", r"is no address of a server \(its port is no number\)"),
+        ("postgresql://u:p@127.0.0.1:abc/db", "no address of a database"),
     ],
 )
 def test_a_uri_of_another_kind_is_refused(settings, tmp_path, uri, problem):
     with pytest.raises(UserError, match=problem) as refused:
         check_reachable(settings(uri=uri), tmp_path)
-    assert "tracking.uri=" in str(refused.value)
+    assert re.search(r"tracking\.uri[=)]", str(refused.value))
+    assert not isinstance(refused.value, StoreAway)
+
+
+@pytest.mark.parametrize("name", ["what?x=1", "p%20q", "a #1%20b"])
+def test_an_outputs_folder_that_mlflow_would_misread_is_refused(settings, tmp_path, name):
+    """Data would lie in ``what`` beside it, or in ``p q``."""
+    with pytest.raises(UserError, match=r"choose another folder, with outputs or tracking\.uri"):
+        check_reachable(settings(), tmp_path / name)
 
 
 def test_a_server_that_is_not_there_is_named(settings, tmp_path, monkeypatch):
@@ -75,7 +89,7 @@ def test_a_server_that_is_not_there_is_named(settings, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("code", "reachable"), [(200, True), (403, True), (503, False)])
-def test_a_server_is_asked_for_its_health(settings, tmp_path, code, reachable):
+def test_a_server_is_asked_for_its_health(tmp_path, code, reachable):
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -90,12 +104,13 @@ def test_a_server_is_asked_for_its_health(settings, tmp_path, code, reachable):
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        chosen = settings(uri=f"http://user:pw@127.0.0.1:{server.server_port}/prefix")
+        uri = f"http://user:pw@127.0.0.1:{server.server_port}/prefix"
+        address = resolve_address(uri, tmp_path)
         if reachable:
-            check_reachable(chosen, tmp_path)
+            check_store(address)
         else:
             with pytest.raises(UserError, match="answered 503 on /health") as refused:
-                check_reachable(chosen, tmp_path)
+                check_store(address)
             assert "pw" not in str(refused.value)
         server.shutdown()
     assert asked == ["/prefix/health"]

@@ -1,10 +1,10 @@
 """The tracking store: whether it can be used, and runs in it that nobody works on any more."""
 
+import json
 import shlex
 import sqlite3
 import time
-import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -15,10 +15,15 @@ from journeyman.sweeps.record import JOB_FILE, SweepRecord, process_lives
 from journeyman.tracking.address import StoreAddress, check_store, resolve_address
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.left_open import OpenRun, open_runs
+from journeyman.tracking.schema import deleted_experiments
+from journeyman.tracking.server import NO_ANSWER, ask
 from journeyman.tracking.spool import spools_below
 
 STALE_RUN_HOURS = 24.0
+EXPERIMENT = "journeyman"
+"""The ``tracking.experiment`` that runs are in unless they say otherwise."""
 _SHOWN = 5
+_SECONDS = 4.0
 
 
 def store(outputs: Path, uri: str | None) -> Iterator[Finding]:
@@ -26,20 +31,28 @@ def store(outputs: Path, uri: str | None) -> Iterator[Finding]:
     try:
         address = resolve_address(uri, outputs)
         began = time.perf_counter()
-        check_store(address)
+        check_store(address, EXPERIMENT)
         milliseconds = 1000.0 * (time.perf_counter() - began)
     except UserError as error:
         yield Finding("tracking", "fail", str(error), "or run with tracking=none")
         return
     if address.database is None:
         seen = f"{address.shown} (from {address.source}) answers in {milliseconds:.0f} ms"
-        version = _server_version(address) if address.uri.startswith("http") else None
+        version = _server_version(address) if address.is_server else None
         yield Finding("tracking", "ok", seen + (f", MLflow {version}" if version else ""))
+        if address.is_server:
+            yield from _deleted(_deleted_on_server(address))
     elif not address.database.exists():
         seen = f"{address.database} (from {address.source}) is made by the first run"
         yield Finding("tracking", "ok", seen)
     else:
         yield _database(address, address.database)
+        with closing(sqlite3.connect(f"file:{address.database}?mode=ro", uri=True)) as connection:
+            try:
+                names = deleted_experiments(lambda query: connection.execute(query).fetchall())
+            except sqlite3.DatabaseError:  # of which `_database` has said so
+                return
+        yield from _deleted(names)
 
 
 def runs_left_open(outputs: Path, uri: str | None) -> Iterator[Finding]:
@@ -140,7 +153,23 @@ def _database(address: StoreAddress, database: Path) -> Finding:
 
 def _server_version(address: StoreAddress) -> str | None:
     try:
-        with urllib.request.urlopen(f"{address.uri}/version", timeout=4.0) as answer:
-            return str(answer.read(100).decode().strip())
-    except (OSError, ValueError):
+        return ask(address, "/version", seconds=_SECONDS)[:100].decode().strip()
+    except NO_ANSWER:
         return None
+
+
+def _deleted_on_server(address: StoreAddress) -> list[str]:
+    path, wanted = "/api/2.0/mlflow/experiments/search", {"view_type": "DELETED_ONLY"}
+    try:
+        found = ask(address, path, seconds=_SECONDS, body={**wanted, "max_results": 1000})
+        return [str(each["name"]) for each in json.loads(found).get("experiments", [])]
+    except NO_ANSWER:
+        return []
+
+
+def _deleted(names: Sequence[str]) -> Iterator[Finding]:
+    if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        seen = f"deleted, though still there: experiment {', '.join(names[:_SHOWN])}{more}"
+        advice = "a run with such a tracking.experiment is refused: restore it, or use another name"
+        yield Finding("tracking", "warn", seen, advice)

@@ -15,7 +15,8 @@ SECRET_VARIABLE = "JOURNEYMAN_TRACKING_URI"
 MASK = "***"
 
 _DATABASE_PASSWORD = re.compile(r"(\w+sql(?:\+\w+)?://[^/:@]*):[^@]*@")
-_PASSWORD = re.compile(r"(://[^/:@]*):[^/@]*@")
+_PASSWORD = re.compile(r"(://[^/:@\s]*):(?!\d+(?:[/'\"\s,]|$))[^\s'\"]*@")
+"""Up to the last @ of the word: a password that should have been escaped is one all the same."""
 _IN_QUERY = re.compile(r"([?&]password=)[^&'\"]*")
 
 
@@ -24,6 +25,8 @@ def masked(text: str) -> str:
 
     >>> masked("postgresql://me:secret@host/runs")
     'postgresql://me:***@host/runs'
+    >>> masked("no answer from http://me:se/c@ret@host:5000/api, http://host:80/a@b")
+    'no answer from http://me:***@host:5000/api, http://host:80/a@b'
     """
     text = _DATABASE_PASSWORD.sub(rf"\1:{MASK}@", text)
     return _IN_QUERY.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1:{MASK}@", text))

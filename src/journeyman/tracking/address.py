@@ -1,15 +1,13 @@
 """Which MLflow store a run uses, and whether it can be reached; without importing MLflow."""
 
-import http.client
+import contextlib
 import os
 import re
 import sqlite3
-import urllib.error
-import urllib.request
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from journeyman.errors import UserError
 from journeyman.settings.tracking import (
@@ -19,6 +17,7 @@ from journeyman.settings.tracking import (
     TrackingSettings,
     masked,
 )
+from journeyman.tracking.schema import Fetch, deleted_experiments, schema_problem
 
 TRACKING_URI_VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASE_NAME = "mlflow.db"
@@ -27,6 +26,8 @@ HEALTH_SECONDS = 4.0
 _HTTP = ("http", "https")
 _SERVERS = ("postgresql", "mysql")
 _POSTGRES_DRIVER = "postgresql+psycopg"
+_SPECIAL = frozenset("?%#")
+"""What has a meaning in a URI, and does not come through SQLAlchemy and MLflow's artifacts."""
 _LIBPQ = ("PGPASSWORD", "PGPASSFILE", "PGSERVICE")
 """Variables by which PostgreSQL's own library finds a password."""
 _LOGIN_REFUSED = re.compile(
@@ -57,6 +58,27 @@ class StoreAddress:
         """The URI without a password, and without the driver that is used anyway."""
         return masked(self.uri).replace(f"{_POSTGRES_DRIVER}:", "postgresql:", 1)
 
+    @property
+    def is_server(self) -> bool:
+        """Whether it is MLflow's server that is spoken to, by HTTP."""
+        return _scheme(self.uri) in _HTTP
+
+    @property
+    def plain(self) -> str:
+        """The URI as MLflow is given it: of a server, without user and password."""
+        if not self.is_server:
+            return self.uri
+        parts = urlsplit(self.uri)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """User and password that a server's URI holds."""
+        parts = urlsplit(self.uri) if self.is_server else None
+        if parts is None or parts.password is None:
+            return None
+        return unquote(parts.username or ""), unquote(parts.password)
+
 
 class StoreAway(UserError):
     """A store does not answer now, and may do so later."""
@@ -71,7 +93,8 @@ def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
 
     Raises:
         UserError: the scheme is not sqlite, http, https, postgresql or mysql, the SQLite
-            URI names no file, or a password is not to be had.
+            URI names no file or one with ``?``, ``%`` or ``#`` in its path, a server's URI names
+            no host, or a password is not to be had.
     """
     environment = os.environ.get(TRACKING_URI_VARIABLE) or None
     given = uri or environment
@@ -79,17 +102,16 @@ def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
         database = outputs.resolve() / DATABASE_NAME
         return _sqlite(database, "the outputs folder")
     source = "tracking.uri" if uri else TRACKING_URI_VARIABLE
-    scheme = given.partition(":")[0].split("+")[0].lower() if ":" in given else ""
+    scheme = _scheme(given)
     if scheme in _HTTP:
-        whole = _with_password(given, source).rstrip("/")
-        return StoreAddress(uri=whole, source=source, database=None, artifacts=None)
+        return _server(_with_password(given, source).rstrip("/"), source)
     if scheme in _SERVERS:
         artifacts = outputs.resolve() / "artifacts"
         whole = re.sub(r"^postgresql:", f"{_POSTGRES_DRIVER}:", _with_password(given, source))
         return StoreAddress(uri=whole, source=source, database=None, artifacts=artifacts)
     if scheme == "sqlite":
         path = given.partition(":///")[2]
-        if not path or path.startswith(":memory:") or "?" in path:
+        if not path or path.startswith(":memory:"):
             raise UserError(
                 f"{source}={given} names no file; write sqlite:////absolute/path/{DATABASE_NAME}"
             )
@@ -103,6 +125,26 @@ def resolve_address(uri: str | None, outputs: Path) -> StoreAddress:
         f"{source}={masked(given)} has the unknown scheme {scheme!r}; "
         "allowed: sqlite, http, https, postgresql, mysql"
     )
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0].split("+")[0].lower() if ":" in uri else ""
+
+
+def _server(uri: str, source: str) -> StoreAddress:
+    try:
+        parts = urlsplit(uri)
+        problem = "it names no host" if not parts.hostname else ""
+        _ = parts.port  # asks whether it is a number
+    except ValueError as error:
+        # In its words there may be what is a password.
+        problem = "its port is no number" if "ort" in str(error) else "its host is malformed"
+    if problem:
+        raise UserError(
+            f"{source}={masked(uri)} is no address of a server ({problem}); write "
+            "http://host:port, and % escapes in a user or a password"
+        )
+    return StoreAddress(uri=uri, source=source, database=None, artifacts=None)
 
 
 def _with_password(uri: str, source: str) -> str:
@@ -133,31 +175,52 @@ def check_reachable(settings: TrackingSettings, outputs: Path) -> None:
     """Checks within seconds that the store can be used, before anything heavy is imported.
 
     Raises:
-        StoreAway: an HTTP server does not answer on ``/health``, or a database server at all.
+        StoreAway: a server does not answer, not as MLflow does, or refuses the login; or a
+            database server does not answer at all.
         UserError: a database server refuses the login, its driver is missing, the SQLite file's
-            folder cannot be written to, or the URI is of an unknown kind.
+            folder cannot be written to, a database's tables are another MLflow's, the experiment
+            was deleted, or the URI is of an unknown kind.
     """
     if not isinstance(settings, MlflowSettings):
         return
-    check_store(resolve_address(settings.uri, outputs))
+    check_store(resolve_address(settings.uri, outputs), settings.experiment)
 
 
-def check_store(address: StoreAddress) -> None:
+def check_store(address: StoreAddress, experiment: str | None = None) -> None:
     """Checks that a store can be used, as ``check_reachable`` does.
+
+    Args:
+        address: which store.
+        experiment: what is to be used in it; None: a server is asked for its health only.
 
     Raises:
         StoreAway: it does not answer.
         UserError: it cannot be used.
     """
     if address.database is not None:
-        check_database(address)
-    elif urlsplit(address.uri).scheme.lower() in _HTTP:
-        _check_server(address)
+        check_database(address, experiment)
+    elif address.is_server:
+        from journeyman.tracking.server import check_server
+
+        check_server(address, experiment)
     else:
-        _check_connection(address)
+        _check_connection(address, experiment)
+
+
+def deleted_experiment(address: StoreAddress, name: str) -> UserError:
+    """Returns what is said of an experiment that was deleted and is still there."""
+    return UserError(
+        f"tracking.experiment={name} was deleted in {address.shown}; "
+        "restore it there or choose another name"
+    )
 
 
 def _sqlite(database: Path, source: str) -> StoreAddress:
+    if special := sorted(_SPECIAL & set(str(database))):
+        raise UserError(
+            f"the MLflow database {database} (from {source}): MLflow takes {' and '.join(special)} "
+            "in its path for something else; choose another folder, with outputs or tracking.uri"
+        )
     return StoreAddress(
         uri=f"sqlite:///{database}",
         source=source,
@@ -166,11 +229,12 @@ def _sqlite(database: Path, source: str) -> StoreAddress:
     )
 
 
-def check_database(address: StoreAddress) -> None:
-    """Checks that the SQLite file is one, or can be created.
+def check_database(address: StoreAddress, experiment: str | None = None) -> None:
+    """Checks that the SQLite file is one of the installed MLflow's, or can be created.
 
     Raises:
-        UserError: folder or file cannot be written to, or the file is no SQLite database.
+        UserError: folder or file cannot be written to, the file is no SQLite database or another
+            MLflow's, or the experiment was deleted.
     """
     database = address.database
     if database is None:
@@ -191,6 +255,11 @@ def check_database(address: StoreAddress) -> None:
     with closing(sqlite3.connect(database)) as connection:
         try:
             connection.execute("PRAGMA schema_version")
+            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+            if ("alembic_version",) in tables or ("experiments",) in tables:
+                _check_tables(
+                    address, experiment, lambda query: connection.execute(query).fetchall(), named
+                )
         except sqlite3.DatabaseError as error:
             # A lock held for a moment is no damage: MLflow waits for it.
             if not isinstance(error, sqlite3.OperationalError):
@@ -199,30 +268,23 @@ def check_database(address: StoreAddress) -> None:
                 ) from error
 
 
-def _check_server(address: StoreAddress) -> None:
-    parts = urlsplit(address.uri)
-    host = parts.netloc.rpartition("@")[2]
-    url = urlunsplit((parts.scheme, host, f"{parts.path}/health", "", ""))
-    try:
-        with urllib.request.urlopen(url, timeout=HEALTH_SECONDS):
-            return
-    except urllib.error.HTTPError as error:
-        # 401, 403 or 404 come from a server that is there (a login, a proxy's prefix).
-        if error.code < 500:
-            return
-        reason = f"answered {error.code}"
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = f"gave no answer ({getattr(error, 'reason', error)})"
-    raise StoreAway(
-        f"the MLflow server {address.shown} (from {address.source}) {reason} on /health; "
-        "start it, correct the address, or use tracking=none"
-    )
+def _check_tables(address: StoreAddress, experiment: str | None, fetch: Fetch, named: str) -> None:
+    problem = schema_problem(fetch, address.shown)
+    if problem is not None:
+        raise UserError(f"{named} {problem}")
+    if experiment is not None and experiment in deleted_experiments(fetch):
+        raise deleted_experiment(address, experiment)
 
 
-def _check_connection(address: StoreAddress) -> None:
+def _check_connection(address: StoreAddress, experiment: str | None) -> None:
     """Opens and closes one connection to a database server."""
     from sqlalchemy import create_engine
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.exc import (
+        ArgumentError,
+        NoSuchModuleError,
+        ProgrammingError,
+        SQLAlchemyError,
+    )
     from sqlalchemy.pool import NullPool
 
     named = f"the MLflow database {address.shown} (from {address.source})"
@@ -234,10 +296,16 @@ def _check_connection(address: StoreAddress) -> None:
         if not address.uri.startswith("postgresql"):
             install = "pip install pymysql, and write mysql+pymysql://"
         raise UserError(f"{named} needs a driver that is not installed: {install}") from error
-    except ArgumentError as error:
-        raise UserError(f"{named}: no address of a database ({error})") from error
+    except (ArgumentError, ValueError) as error:
+        raise UserError(f"{named}: no address of a database ({masked(str(error))})") from None
     try:
-        engine.connect().close()
+        with engine.connect() as connection, contextlib.suppress(ProgrammingError):  # no tables yet
+            _check_tables(
+                address,
+                experiment,
+                lambda query: connection.exec_driver_sql(query).fetchall(),
+                named,
+            )
     except SQLAlchemyError as error:
         words = " ".join(str(getattr(error, "orig", error)).split())[:500]
         if _LOGIN_REFUSED.search(words):

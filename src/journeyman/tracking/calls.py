@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from journeyman.errors import UserError
+from journeyman.settings.tracking import masked
 from journeyman.tracking.address import StoreAddress, StoreAway
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.operations import (
@@ -124,14 +125,15 @@ def run_from_json(run: RunReference, state: Mapping[str, Any]) -> None:
 
 
 def failure_to_json(error: BaseException, *, lasting: bool) -> dict[str, Any]:
-    """Returns what was raised, with the traceback for those who look for a bug."""
+    """Returns what was raised, with the traceback for those who look for a bug; no password."""
+    problems = error.problems if isinstance(error, UserError) else [str(error)]
     return {
         "kind": type(error).__name__,
         "is_users": isinstance(error, UserError),
         "is_away": isinstance(error, StoreAway),
-        "problems": list(error.problems) if isinstance(error, UserError) else [str(error)],
+        "problems": [masked(each) for each in problems],
         "lasting": lasting,
-        "trace": "".join(traceback.format_exception(error)),
+        "trace": masked("".join(traceback.format_exception(error))),
     }
 
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from journeyman.errors import UserError
-from journeyman.tracking import sqlite
-from journeyman.tracking.address import StoreAddress, StoreAway
+from journeyman.settings.tracking import masked
+from journeyman.tracking import login, sqlite
+from journeyman.tracking.address import StoreAddress, StoreAway, deleted_experiment
 from journeyman.tracking.quiet import quieten
 
 _ENVIRONMENT = {
@@ -19,7 +20,13 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
-_RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+_FORCED = {
+    # An outage is met by the delivery threads' retries. MLflow's own would not only hold up the
+    # end of a run: a run whose creation is asked for again, after a lost answer, is there twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    # What MLflow takes into a queue of its own counts as delivered, and is lost with the process.
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+}
 
 _PASSING = (401, 403, 407, 408, 425, 429)
 """HTTP's 4xx that a store can get over: a login that is renewed, a server with too much to do."""
@@ -38,12 +45,11 @@ _LASTING = (
 
 
 def set_environment() -> None:
-    """Sets the variables that MLflow reads, where they are not set."""
+    """Sets the variables that MLflow reads: some where they are not set, some in any case."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # An outage is met by the delivery threads' retries. MLflow's own would not only hold up the
-    # end of a run: a run whose creation is asked for again, after a lost answer, is there twice.
-    os.environ[_RETRIES_VARIABLE] = "0"
+    os.environ.update(_FORCED)
+    login.set_variable()
 
 
 def import_mlflow() -> None:
@@ -66,7 +72,10 @@ def open_client(address: StoreAddress, experiment: str | None) -> tuple[Any, str
         from mlflow.tracking import MlflowClient
 
         quieten()
-        client = MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
+        if address.database is not None:
+            sqlite.make_database(address.database)
+        login.know(address)
+        client = MlflowClient(tracking_uri=address.plain, registry_uri=address.plain)
         return client, "" if experiment is None else experiment_id(client, address, experiment)
 
 
@@ -97,10 +106,7 @@ def experiment_id(client: Any, address: StoreAddress, name: str) -> str:
             if found is None:
                 raise
     if found.lifecycle_stage != "active":
-        raise UserError(
-            f"tracking.experiment={name} was deleted in {address.shown}; "
-            "restore it there or choose another name"
-        )
+        raise deleted_experiment(address, name)
     return str(found.experiment_id)
 
 
@@ -119,7 +125,7 @@ def store_errors(address: StoreAddress) -> Iterator[None]:
     except Exception as error:
         if not _is_stores(error):
             raise
-        reason = " ".join(str(error).split())[:1000]
+        reason = masked(" ".join(str(error).split()))[:1000]
         kind = UserError if is_lasting(error) else StoreAway
         raise kind(
             f"the MLflow store {address.shown} (from {address.source}) cannot be used: {reason}"
@@ -167,6 +173,8 @@ def is_lasting(error: Exception) -> bool:
 
 def _is_refusal(error: Any) -> bool:
     status = error.get_http_status_code()
+    if "database schema" in str(error):  # another MLflow's, which MLflow calls an error of its own
+        return True
     if not 400 <= status < 500 or status in _PASSING:
         return False
     text = str(error)

@@ -1,9 +1,10 @@
-"""SQLite as several processes need it: write-ahead log, and one at a time on first creation."""
+"""SQLite as several processes need it: write-ahead log, and made whole, by one, before its use."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ LOCK_SECONDS = 120.0
 BUSY_MILLISECONDS = 20_000
 """How long a connection waits for others' locks, from its first statement on; MLflow's own wait
 of that length begins with its first session, and a disk that stalls can hold a lock before."""
+
+_UNFINISHED = ".new"
+_COMPANIONS = ("", "-journal", "-wal", "-shm")
+"""What SQLite calls the files beside a database, after its own name."""
 
 _mutex = threading.Lock()
 _databases: set[str] = set()
@@ -64,3 +69,64 @@ def first_opening(database: Path) -> Iterator[None]:
             f"another process has held {database}.lock for {LOCK_SECONDS:.0f} s; "
             "end it, or choose another database with tracking.uri"
         ) from error
+
+
+def make_database(database: Path) -> None:
+    """Makes MLflow's tables in a file that is new; does nothing where there is one.
+
+    MLflow makes them by migrations that are no transaction: what a kill leaves of them, nothing
+    opens any more. So they are made in a file beside it, which gets its name when it is whole.
+    Called under ``first_opening``.
+
+    Raises:
+        OSError: the file cannot be written.
+        sqlalchemy.exc.SQLAlchemyError: the same, in SQLAlchemy's words.
+    """
+    if database.exists() and database.stat().st_size:
+        return
+    unfinished = database.with_name(database.name + _UNFINISHED)
+    _remove(unfinished)  # what a killed process left
+    try:
+        _migrate(unfinished)
+        _write_through(unfinished)
+        _remove(database)  # a log that outlived its database would be taken for the new one's
+        unfinished.rename(database)
+    except BaseException:
+        _remove(unfinished)
+        raise
+    _write_through(database.parent)
+
+
+def _migrate(database: Path) -> None:
+    from mlflow.store.db import utils
+    from sqlalchemy import event
+
+    engine = utils.create_sqlalchemy_engine(f"sqlite:///{database}")
+    event.listen(engine, "connect", _without_care)
+    try:
+        utils._initialize_tables(engine)
+    finally:
+        engine.dispose()
+    # The file keeps it: of several that come upon a file without it, all but one find it locked.
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _without_care(connection: Any, record: Any) -> None:
+    """Sets up a connection to a file that nobody else reads, and half of which is of no use."""
+    connection.execute("PRAGMA journal_mode=MEMORY")
+    connection.execute("PRAGMA synchronous=OFF")
+
+
+def _remove(database: Path) -> None:
+    for companion in _COMPANIONS:
+        database.with_name(database.name + companion).unlink(missing_ok=True)
+
+
+def _write_through(path: Path) -> None:
+    """Has what is in a file, or in a folder's list, on disk before anything goes on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -20,6 +20,7 @@ from typing import IO, Any, NoReturn
 
 from journeyman.errors import UserError
 from journeyman.tracking.address import StoreAddress, check_database, resolve_address
+from journeyman.tracking.server import ask
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
@@ -56,9 +57,9 @@ def serve_ui(
             or the server does not start (with its last words).
     """
     address = _address(uri_or_outputs)
-    if address.uri.startswith("http"):
-        experiment_id = _experiment_id(address.uri, experiment)
-        _announce(f"{address.uri}{_chart_path(experiment_id)}", open_browser)
+    if address.is_server:
+        experiment_id = _experiment_id(address, experiment)
+        _announce(f"{address.plain}{_chart_path(experiment_id)}", open_browser)
         return
     if address.database is not None:
         if not address.database.exists():
@@ -75,7 +76,7 @@ def serve_ui(
         server = _start_server(address, port, output, empty_folder)
         try:
             _wait_until_it_answers(server, port, output)
-            experiment_id = _experiment_id(f"http://{HOST}:{port}", experiment)
+            experiment_id = _experiment_id(_address(f"http://{HOST}:{port}"), experiment)
             _announce(chart_link(port, experiment_id), open_browser)
             print("Ctrl-C ends it.", flush=True)
             server.wait()
@@ -151,37 +152,30 @@ def _wait_until_it_answers(server: subprocess.Popen[str], port: int, output: IO[
     )
 
 
-def _experiment_id(server: str, name: str | None) -> str:
+def _experiment_id(server: StoreAddress, name: str | None) -> str:
     """Asks a server for the id of an experiment by name, or of the one with the last run."""
-    api = f"{server}/api/2.0/mlflow"
     try:
         if name is not None:
             query = urllib.parse.urlencode({"experiment_name": name})
-            found = _ask(f"{api}/experiments/get-by-name?{query}")
+            found = _ask(server, f"experiments/get-by-name?{query}")
             return str(found["experiment"]["experiment_id"])
-        experiments = _ask(f"{api}/experiments/search?max_results=1000").get("experiments", [])
+        experiments = _ask(server, "experiments/search?max_results=1000").get("experiments", [])
         ids = [each["experiment_id"] for each in experiments]
         last = {"experiment_ids": ids, "order_by": ["start_time DESC"], "max_results": 1}
-        runs = _ask(f"{api}/runs/search", last).get("runs", [])
+        runs = _ask(server, "runs/search", last).get("runs", [])
         return str(runs[0]["info"]["experiment_id"]) if runs else "0"
     except urllib.error.HTTPError as error:
         if error.code == 404 and name is not None:
             raise UserError(
                 f"there is no experiment {name!r} in the MLflow store; see tracking.experiment"
             ) from error
-        raise UserError(f"the MLflow server {server} answered {error.code}") from error
+        raise UserError(f"the MLflow server {server.shown} answered {error.code}") from error
     except OSError as error:
-        raise UserError(f"the MLflow server {server} gave no answer ({error})") from error
+        raise UserError(f"the MLflow server {server.shown} gave no answer ({error})") from error
 
 
-def _ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    request = urllib.request.Request(
-        url,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=20.0) as answer:
-        return json.loads(answer.read())
+def _ask(server: StoreAddress, path: str, body: dict[str, Any] | None = None) -> Any:
+    return json.loads(ask(server, f"/api/2.0/mlflow/{path}", seconds=20.0, body=body))
 
 
 def _announce(link: str, open_browser: bool) -> None:
