@@ -15,8 +15,8 @@ from journeyman.sweeps.record import JOB_FILE, SweepRecord, process_lives
 from journeyman.tracking.address import StoreAddress, check_store, resolve_address
 from journeyman.tracking.identity import RunIdentity
 from journeyman.tracking.left_open import OpenRun, open_runs
+from journeyman.tracking.mlflow_server import NO_ANSWER, ask
 from journeyman.tracking.schema import deleted_experiments
-from journeyman.tracking.server import NO_ANSWER, ask
 from journeyman.tracking.spool import spools_below
 
 STALE_RUN_HOURS = 24.0

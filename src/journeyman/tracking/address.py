@@ -200,7 +200,7 @@ def check_store(address: StoreAddress, experiment: str | None = None) -> None:
     if address.database is not None:
         check_database(address, experiment)
     elif address.is_server:
-        from journeyman.tracking.server import check_server
+        from journeyman.tracking.mlflow_server import check_server
 
         check_server(address, experiment)
     else:

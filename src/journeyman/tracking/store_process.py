@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
-from journeyman.tracking import client, sqlite
+from journeyman.tracking import client, login, sqlite
 from journeyman.tracking.address import StoreAway
 from journeyman.tracking.calls import (
     StoreDescription,
@@ -176,8 +176,10 @@ class _Forwarding(logging.Handler):
 
 def _take_over_environment(variables: Mapping[str, str]) -> None:
     """Sets all variables as the caller has them now: passwords and certificates may be new."""
+    own = (login.AUTH_VARIABLE, login.PLUGIN)  # not for a moment may requests be without it
     for name in os.environ.keys() - variables.keys():
-        del os.environ[name]
+        if (name, os.environ[name]) != own:
+            del os.environ[name]
     os.environ.update(variables)
     client.set_environment()
 

@@ -20,7 +20,7 @@ from typing import IO, Any, NoReturn
 
 from journeyman.errors import UserError
 from journeyman.tracking.address import StoreAddress, check_database, resolve_address
-from journeyman.tracking.server import ask
+from journeyman.tracking.mlflow_server import ask
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0

@@ -116,7 +116,7 @@ def test_a_deleted_experiment_is_not_waited_for(check, served):
 
 
 def test_a_slow_server_has_four_seconds_in_all(check, served, monkeypatch):
-    monkeypatch.setattr("journeyman.tracking.server.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("journeyman.tracking.mlflow_server.ANSWER_SECONDS", 1.0)
     served.told.takes = 0.7
     began = time.monotonic()
     with pytest.raises(StoreAway, match="gave no answer"):
