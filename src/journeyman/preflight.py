@@ -25,12 +25,11 @@ def preflight(jobs: Sequence[Settings], *, resumed: bool = False) -> None:
 
     Args:
         jobs: what is to be run.
-        resumed: it was begun before: a tracking store that is away now is not waited for.
+        resumed: it was begun before: its folder knows the tracking store, which need not be there.
 
     Raises:
         UserError: with every problem found.
     """
-    from journeyman.tracking.address import StoreAway
     from journeyman.tracking.tags import PARENT_RUN_VARIABLE
 
     # A job of a sweep is begun too: the sweep's own run is in the store.
@@ -39,16 +38,16 @@ def preflight(jobs: Sequence[Settings], *, resumed: bool = False) -> None:
     asked: set[tuple[str, str]] = set()
     for settings in jobs:
         store = (repr(settings.tracking), str(settings.outputs_path))
-        for check in _CHECKS:
-            if check is _tracking_reachable and store in asked:
-                continue  # the jobs of a sweep share it, and one answer takes seconds at worst
+        checks = _CHECKS
+        # The jobs of a sweep share one, and its answer takes seconds at worst.
+        if not resumed and store not in asked:
+            checks = (*_CHECKS, _tracking_reachable)
+            asked.add(store)
+        for check in checks:
             try:
                 check(settings)
             except UserError as error:
-                if resumed and isinstance(error, StoreAway):
-                    continue
                 problems.extend(error.problems)
-        asked.add(store)
     if problems:
         raise UserError(list(dict.fromkeys(problems)))
 
@@ -92,6 +91,9 @@ def _tracking_reachable(settings: Settings) -> None:
 
     _outputs_writable(settings)  # else the embedded store has the same problem in other words
     check_reachable(settings.tracking, settings.outputs_path)
+
+
+def _tracking_installed(settings: Settings) -> None:
     if getattr(settings.tracking, "system_metrics", False):
         from journeyman.tracking.system import require_psutil
 
@@ -315,7 +317,7 @@ _CHECKS: tuple[Callable[[Settings], None], ...] = (
     _threads_exist,
     _world_possible,
     _torch_and_device,
-    _tracking_reachable,
+    _tracking_installed,
     _network_sees,
     _dataset_fits,
     _recorded_play_fits,

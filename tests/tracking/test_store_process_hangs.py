@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from journeyman.tracking import remote_store, server, store_process
+from journeyman.tracking import remote_store, store_process, store_server
 from journeyman.tracking.mlflow import MlflowTracker
 from journeyman.tracking.operations import Points
 from journeyman.tracking.protocol import RunStatus
@@ -82,8 +82,8 @@ def test_a_writer_that_falls_silent_is_replaced(
     os.kill(first, signal.SIGSTOP)
     log_big(tracker)
     with monkeypatch.context() as hasty:
-        hasty.setattr(server, "TICK_SECONDS", 0.05)
-        hasty.setattr(server, "SILENT_TICKS", 20)
+        hasty.setattr(store_server, "TICK_SECONDS", 0.05)
+        hasty.setattr(store_server, "SILENT_TICKS", 20)
         wait_for(lambda: not is_there(first), "its end", seconds=20.0)
     tracker.finish(RunStatus.FINISHED)
     assert "ended before it answered (killed by signal 9)" in caplog.text
@@ -101,7 +101,7 @@ def test_one_at_work_says_that_it_is_alive(monkeypatch):
 
 
 def test_only_a_silent_one_is_killed_and_what_it_said_is_heard(monkeypatch):
-    monkeypatch.setattr(server, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(store_server, "TICK_SECONDS", 0.01)
     read, written = os.pipe()
     killed = []
 
@@ -110,7 +110,7 @@ def test_only_a_silent_one_is_killed_and_what_it_said_is_heard(monkeypatch):
         os.close(written)
 
     os.write(written, b'{"call": 1}\n{"call": 2}\n{"ca')
-    there = server.Server(
+    there = store_server.Server(
         calls=io.BytesIO(), answers=io.FileIO(read), wait=lambda: "gone", kill=kill
     )
     lines = there.lines()
@@ -139,8 +139,8 @@ def test_a_writer_that_is_killed_while_a_run_is_opened_is_replaced(
     tracker, client, run_info, monkeypatch, created
 ):
     """Before it has created the run, or after it and before it has said so."""
-    dying = partial(server.start_server, ("-c", DYING.format(created=created)))
-    starts = iter([dying, server.start_server])
+    dying = partial(store_server.start_server, ("-c", DYING.format(created=created)))
+    starts = iter([dying, store_server.start_server])
     process = StoreProcess(lambda: next(starts)())
     monkeypatch.setattr(remote_store, "_shared", process)
     tracker.start(run_info(params={"seed": 3}, tags={"of": f"created {created}"}))
