@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -61,7 +62,9 @@ def _leave_at_once(code: int) -> NoReturn:
     Freeing what torch has loaded takes more than a second, in which nothing happens.
     """
     _flush()  # what was found is told, however long a thread goes on
-    if code <= _SIGNALLED:  # else whoever sent the signal waits
+    if code > _SIGNALLED:  # whoever sent the signal waits, and may send more
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    else:
         # Not only joins: the idle workers of thread pools end because this asks them to.
         threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()

@@ -4,17 +4,15 @@ import hashlib
 import json
 import logging
 import shlex
-import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import yaml
 
 from journeyman.checkpoint import load_checkpoint, write_atomically, write_json
-from journeyman.context import Progress, RunStopped
+from journeyman.context import Progress
 from journeyman.environment import describe_environment
 from journeyman.errors import UserError
 from journeyman.inputs import INPUTS_FILE, note_inputs, with_absolute_paths
@@ -24,6 +22,7 @@ from journeyman.results import AnnealStageResult, AnnealSummary, RunResult
 from journeyman.run_folder import RUNNING, note_status, status_of
 from journeyman.settings.root import Settings
 from journeyman.settings.tracking import hide_passwords_in, without_passwords
+from journeyman.stop_signals import StopSignals
 from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.configuration import CONFIGURATION_TAG, configuration_digest
 from journeyman.tracking.fetching import keep_log
@@ -34,62 +33,6 @@ _NAME_LENGTH = 100
 OVERRIDES_FILE = "overrides.json"
 POLICY_FOLDER = "policy"
 """The trained policy in the run folder, as a model that MLflow loads."""
-
-
-GRACE_SECONDS = 2.0
-"""How long work may go on to its next safe point once a signal has asked it to end."""
-
-
-class StopSignals:
-    """Remembers SIGINT and SIGTERM so that work can end at a safe point.
-
-    Work that comes to none within ``GRACE_SECONDS`` is interrupted where it is, as it is by a
-    second signal: what is saved is whole, and what was kept in memory is saved on the way out.
-    Outside the main thread no handler can be installed; then only a direct request stops a run.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._previous: dict[int, Any] = {}
-        self._alarm: Any = None
-        self._timer: tuple[float, float] | None = None
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.disarm()
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def take(self) -> int | None:
-        """Returns the signal received, if any; whoever asks at a safe point is not interrupted."""
-        if self.received is not None:
-            self.disarm()
-        return self.received
-
-    def disarm(self) -> None:
-        """Lets the work at hand end in its own time."""
-        if self._timer is not None:
-            signal.setitimer(signal.ITIMER_REAL, *self._timer)
-            signal.signal(signal.SIGALRM, self._alarm)
-            self._timer = None
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise RunStopped(number)
-        self.received = number
-        self._alarm = signal.signal(signal.SIGALRM, self._on_alarm)
-        self._timer = signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
-        _LOG.warning("signal %d: ending at the next safe point", number)
-
-    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
-        self.disarm()
-        assert self.received is not None
-        raise RunStopped(self.received)
 
 
 class RunSession:
@@ -166,23 +109,40 @@ class RunSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.signals.disarm()
-        self.progress.close()
         status = RunStatus.FINISHED
         if kind is not None:
             # Ctrl-C, an exit and a stop asked for by a signal are no errors of the work.
             status = RunStatus.FAILED if issubclass(kind, Exception) else RunStatus.KILLED
-            said = f"{kind.__name__}: {error}"[:5000]
-            self.tracker.tag({"error": said})
-            page = self._write_page(status, error=said)
-            # Whoever stopped the run is waiting; the page lies in its folder.
-            if page is not None and status is RunStatus.FAILED:
-                self.tracker.artifact(page)
+        self.signals.end(is_bounded=status is RunStatus.KILLED)
         try:
-            self.tracker.finish(status)
-            note_status(self.run_dir, status.value)
+            self._end(status, "" if kind is None else f"{kind.__name__}: {error}"[:5000])
+        except Exception:
+            # A run is finished with its tracking, so that this one can be gone on with.
+            status = RunStatus.FAILED if status is RunStatus.FINISHED else status
+            raise
         finally:
-            self.signals.__exit__()
+            try:
+                note_status(self.run_dir, status.value)
+            finally:
+                self.signals.__exit__()
+
+    def _end(self, status: RunStatus, said: str) -> None:
+        """Ends display and tracking.
+
+        Args:
+            status: how the run ended.
+            said: what ended it, if it did not end as it should.
+        """
+        self.progress.close()
+        try:
+            if said:
+                self.tracker.tag({"error": said})
+                page = self._write_page(status, error=said)
+                # Whoever stopped the run is waiting; the page lies in its folder.
+                if page is not None and status is RunStatus.FAILED:
+                    self.tracker.artifact(page)
+        finally:
+            self.tracker.finish(status)
 
     def conclude(self, result: RunResult, seconds: float) -> None:
         """Writes ``results.json`` and hands results and final policy to the tracker.

@@ -27,6 +27,7 @@ FLOORS = {
     "session": 4,
     "preflight": 4,
     "strategies": 3,
+    "stop_signals": 3,
     "services": 2,
     "learning": 2,
     "reporting": 2,
