@@ -12,9 +12,9 @@ from typing import Any
 from journeyman.errors import UserError
 from journeyman.inputs import INPUTS_FILE, changed_inputs, input_digests
 from journeyman.orchestrator import Orchestrator
+from journeyman.record import saved_overrides
 from journeyman.run_folder import new_run_dir, start_of
 from journeyman.saved_config import saved_settings
-from journeyman.session import saved_overrides
 from journeyman.tracking.address import resolve_address
 from journeyman.tracking.configuration import with_overrides
 from journeyman.tracking.fetching import fetch_folder, find_folder, is_run_id

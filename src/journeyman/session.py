@@ -9,19 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yaml
-
-from journeyman.checkpoint import load_checkpoint, write_atomically, write_json
+from journeyman.checkpoint import load_checkpoint, write_json
 from journeyman.context import Progress
 from journeyman.environment import describe_environment
-from journeyman.errors import UserError
 from journeyman.inputs import INPUTS_FILE, note_inputs, with_absolute_paths
 from journeyman.policies.mlflow_flavor import write_model
+from journeyman.record import OVERRIDES_FILE, save_record, saved_overrides
 from journeyman.reporting.run_page import write_run_page
 from journeyman.results import AnnealStageResult, AnnealSummary, RunResult
-from journeyman.run_folder import RUNNING, note_status, status_of
+from journeyman.run_folder import RUNNING, note_status
 from journeyman.settings.root import Settings
-from journeyman.settings.tracking import hide_passwords_in, without_passwords
+from journeyman.settings.tracking import without_passwords
 from journeyman.stop_signals import StopSignals
 from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.configuration import CONFIGURATION_TAG, configuration_digest
@@ -30,7 +28,6 @@ from journeyman.tracking.protocol import RunInfo, RunStatus
 
 _LOG = logging.getLogger(__name__)
 _NAME_LENGTH = 100
-OVERRIDES_FILE = "overrides.json"
 POLICY_FOLDER = "policy"
 """The trained policy in the run folder, as a model that MLflow loads."""
 
@@ -71,21 +68,16 @@ class RunSession:
         self._overrides = given if self._is_new else saved_overrides(run_dir)
 
     def __enter__(self) -> Self:
+        if self._is_new:
+            save_record(self.settings, self.run_dir, self._overrides)
         config = self.settings.model_dump(mode="json")
         machine = describe_environment(
             torch_threads=self.settings.runtime.torch_threads,
             town_threads=self.settings.runtime.town_threads,
         )
-        if self._is_new:
-            self._require_no_run()
-            hide_passwords_in(self.run_dir / ".hydra")
-            text = yaml.safe_dump(with_absolute_paths(config), sort_keys=False, allow_unicode=True)
-            write_atomically(self.run_dir / "config.yaml", text.encode())
-            note_inputs(config, self.run_dir)
-            if self._overrides is not None:
-                write_json(self.run_dir / OVERRIDES_FILE, list(self._overrides))
         # What the run began with stays on record; a resumed one is warned where it differs.
         if not (self.run_dir / "environment.json").is_file():
+            note_inputs(config, self.run_dir)
             write_json(self.run_dir / "environment.json", machine)
         note_status(self.run_dir, RUNNING)
         self.signals.__enter__()
@@ -201,15 +193,6 @@ class RunSession:
         schedule = self.describe_course().get("schedule") or {}
         return [AnnealStageResult.model_validate(each) for each in schedule.get("stages", ())]
 
-    def _require_no_run(self) -> None:
-        """Raises ``UserError`` where the folder is another run's: two would be mixed up."""
-        status = status_of(self.run_dir)
-        if status is not None:
-            raise UserError(
-                f"{self.run_dir}: holds a run already ({status}); journeyman resume goes on with "
-                "one that did not end, and a new one needs a folder of its own"
-            )
-
     def _run_info(self, config: dict[str, Any], machine: dict[str, Any]) -> RunInfo:
         settings = self.settings
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
@@ -235,15 +218,6 @@ class RunSession:
             params=flatten(config),
             tags=tags,
         )
-
-
-def saved_overrides(run_dir: Path) -> list[str] | None:
-    """Returns the overrides that a run was begun with; None where nobody knows."""
-    path = run_dir / OVERRIDES_FILE
-    if not path.is_file():
-        return None
-    overrides: list[str] = json.loads(path.read_text())
-    return overrides
 
 
 def run_name(settings: Settings, overrides: Sequence[str]) -> str:

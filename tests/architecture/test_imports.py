@@ -28,6 +28,7 @@ FLOORS = {
     "preflight": 4,
     "strategies": 3,
     "stop_signals": 3,
+    "record": 3,
     "services": 2,
     "learning": 2,
     "reporting": 2,
@@ -45,6 +46,7 @@ FLOORS = {
     "heap": 0,
     "seeding": 0,
     "checkpoint": 0,
+    "saved_json": 0,
     "errors": 0,
     "environment": 0,
     "config_folder": 0,
@@ -77,6 +79,7 @@ SAME_FLOOR = {
     # a schedule's shapes are pure functions
     ("settings", "schedules"),
     ("checkpoint", "errors"),
+    ("saved_json", "errors"),
     ("settings", "errors"),
     ("config_folder", "errors"),
     ("results", "errors"),
