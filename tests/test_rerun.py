@@ -5,16 +5,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from journeyman.checkpoint import load_checkpoint
 from journeyman.cli import run
 from journeyman.composition import compose_settings
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
-from journeyman.rerun import original_run, rerun_run, verify
+from journeyman.rerun import _quoted, original_run, rerun_run, verify
 from journeyman.tracking.identity import RunIdentity
 from support.cartpole import DEMONSTRATED
-from support.commands import TINY, run_folders
+from support.commands import TINY, mlflow_client, run_folders
 
 SMALL = {
     "bc": ("strategy=bc", "strategy.epochs=2", "dataset.worlds=4", "dataset.ticks=60"),
@@ -177,6 +178,12 @@ def test_by_its_id_where_the_folder_is(tmp_path: Path) -> None:
     assert not original.folder.exists()
 
 
+@pytest.mark.parametrize("named", ["out puts", "it's", "é, [x]", "a\\", "\\'", "null", '"', "${x"])
+def test_where_a_new_run_goes_is_read_as_it_is(named: str) -> None:
+    override = OverridesParser.create().parse_override(f"outputs={_quoted(named)}")
+    assert override.value() == named
+
+
 @pytest.mark.usefixtures("_the_embedded_store")
 def test_by_its_id_it_begins_from_the_start_that_the_store_has(tmp_path: Path) -> None:
     settings = compose_settings([*TINY, *quiet(tmp_path)])
@@ -201,6 +208,11 @@ def test_an_id_that_no_store_has(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     with pytest.raises(UserError, match=r"there is no MLflow database"):
         original_run("0" * 32, uri=None, outputs=outputs).__enter__()
-    tracked(tmp_path, "bc")
+    run_id, _ = tracked(tmp_path, "bc")
     with pytest.raises(UserError, match=r"^0{32}: no such run in sqlite"):
         original_run("0" * 32, uri=None, outputs=outputs).__enter__()
+    client = mlflow_client(outputs)
+    tags = {"kind": "stage", "mlflow.parentRunId": run_id}
+    stage = client.create_run("0", tags=tags).info.run_id
+    with pytest.raises(UserError, match=rf"^{stage}: the run of a stage; name its job's, {run_id}"):
+        original_run(stage, uri=None, outputs=outputs).__enter__()

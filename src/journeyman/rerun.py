@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,8 +70,20 @@ def original_run(named: str, *, uri: str | None, outputs: Path) -> Iterator[Orig
         return
     with tempfile.TemporaryDirectory(prefix="journeyman-rerun-") as folder:
         fetch_folder(named, address, Path(folder))
-        where = (f"outputs={json.dumps(str(outputs))}", f"tracking.uri={json.dumps(uri)}")
+        where = (f"outputs={_quoted(str(outputs))}", f"tracking.uri={_quoted(uri)}")
         yield Original(folder=Path(folder), name=named, where=where)
+
+
+def _quoted(value: str | None) -> str:
+    """Returns a value as Hydra's grammar has it, where backslashes count before quotes alone."""
+    if value is None:
+        return "null"
+    return "'" + re.sub(r"\\*('|$)", _escaped, value) + "'"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    backslashes = "\\" * (2 * found[0].count("\\"))
+    return backslashes + "\\'" if found[1] else backslashes
 
 
 def folder_here(named: str, *, uri: str | None, outputs: Path) -> Path:

@@ -29,6 +29,7 @@ FLOORS = {
     "strategies": 3,
     "stop_signals": 3,
     "record": 3,
+    "suggestions": 1,
     "services": 2,
     "learning": 2,
     "reporting": 2,
