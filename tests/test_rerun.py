@@ -1,6 +1,8 @@
 """A run that is run again from its folder alone has the same bits, whatever it practised on."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -216,3 +218,20 @@ def test_an_id_that_no_store_has(tmp_path: Path) -> None:
     stage = client.create_run("0", tags=tags).info.run_id
     with pytest.raises(UserError, match=rf"^{stage}: the run of a stage; name its job's, {run_id}"):
         original_run(stage, uri=None, outputs=outputs).__enter__()
+
+
+@pytest.mark.parametrize("command", ["rerun", "resume"])
+def test_a_folder_that_may_not_be_looked_into(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    def lstat(path: Path) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert run([command, str(tmp_path / "run")]) == 2
+    assert f"{tmp_path}/run/config.yaml: cannot be looked at (Permission denied)" in (
+        capsys.readouterr().err
+    )

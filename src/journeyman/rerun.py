@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.errors import UserError
+from journeyman.folders import require_access
 from journeyman.inputs import INPUTS_FILE, changed_inputs, input_digests
 from journeyman.orchestrator import Orchestrator
 from journeyman.record import saved_overrides
@@ -58,6 +59,7 @@ def original_run(named: str, *, uri: str | None, outputs: Path) -> Iterator[Orig
         UserError: the store cannot be opened or has no such job.
     """
     path = Path(named)
+    require_access(path)
     if path.exists() or not is_run_id(named):
         yield Original(folder=path.resolve(), name=path.resolve().name)
         return
@@ -98,6 +100,7 @@ def folder_here(named: str, *, uri: str | None, outputs: Path) -> Path:
         UserError: the store has no such run, or its folder is not on this machine.
     """
     path = Path(named)
+    require_access(path)
     if path.exists() or not is_run_id(named):
         return path.resolve()
     found = find_folder(named, resolve_address(uri, outputs))

@@ -118,6 +118,8 @@ def saved_document(original: Path) -> dict[str, Any]:
         raise UserError(f"{original}: {_why_no_config(original)}")
     try:
         document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
     if not isinstance(document, dict):
