@@ -14,6 +14,7 @@ from journeyman.cli import run
 from journeyman.composition import compose_settings
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
+from journeyman.record import save_early
 from journeyman.rerun import _quoted, original_run, rerun_run, verify
 from journeyman.tracking.identity import RunIdentity
 from support.cartpole import DEMONSTRATED
@@ -111,6 +112,31 @@ def test_what_differs_between_two_machines_is_named_as_the_likely_cause(tmp_path
         "likely cause: torch_threads was 1, is 4",
         "likely cause: git.diff differs",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("results.json", '{"result": {"a'),
+        ("results.json", "{}"),
+        ("environment.json", "[]"),
+        ("overrides.json", "{}"),
+    ],
+)
+def test_what_is_damaged_is_said_before_anything_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    folder = tmp_path / "run"
+    command = [*SMALL["ppo"], *DEMONSTRATED, *quiet(tmp_path)]
+    save_early(compose_settings(command), folder, command)
+    (folder / "results.json").write_text('{"result": {}}')
+    (folder / "environment.json").write_text("{}")
+    (folder / "metrics.jsonl").write_text("")
+    (folder / name).write_text(content)
+    assert run(["rerun", str(folder), "--verify"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"journeyman: {folder / name}: damaged (")
+    assert not (tmp_path / "outputs").exists()
 
 
 def tracked(tmp_path: Path, name: str) -> tuple[str, Path]:

@@ -14,6 +14,7 @@ from journeyman.composition import compose_settings
 from journeyman.context import RunStopped
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
+from journeyman.record import save_early
 from journeyman.rerun import verify
 from journeyman.resume import resume_run
 from support.commands import TINY
@@ -119,6 +120,30 @@ def test_killed_while_it_starts_it_begins_from_its_start(
     before = (folder / "config.yaml").read_bytes()
     assert run([*command, "seed=1", "hydra.run.dir=begun"]) == 2, "it is another run's"
     assert (folder / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("environment.json", "remove it to go on without comparing machine and versions"),
+        ("overrides.json", "remove it to go on without the words the run was begun with"),
+        ("inputs.json", "remove it to go on without comparing inputs"),
+        ("checkpoints/latest.safetensors", "remove it to run from the beginning"),
+    ],
+)
+def test_a_damaged_file_is_named_with_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, remedy: str
+) -> None:
+    folder = tmp_path / "run"
+    save_early(compose_settings([*CARTPOLE, *quiet(tmp_path)]), folder, CARTPOLE)
+    damaged = folder / name
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_bytes(b'{"packages": {"numpy')
+    assert run(["resume", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"journeyman: {damaged}: ")
+    assert line.endswith(remedy)
+    assert not (folder / "status.json").exists()
 
 
 def interrupt(*_: object, **__: object) -> None:
