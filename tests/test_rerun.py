@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from journeyman.checkpoint import load_checkpoint
 from journeyman.cli import run
 from journeyman.composition import compose_settings
+from journeyman.environment import describe_environment, graphics_processors
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
 from journeyman.record import save_early
-from journeyman.rerun import _quoted, original_run, rerun_run, verify
+from journeyman.rerun import _quoted, changed_since, original_run, rerun_run, verify
 from journeyman.tracking.identity import RunIdentity
 from support.cartpole import DEMONSTRATED
 from support.commands import TINY, mlflow_client, run_folders
@@ -137,6 +139,37 @@ def test_what_is_damaged_is_said_before_anything_is_run(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"journeyman: {folder / name}: damaged (")
     assert not (tmp_path / "outputs").exists()
+
+
+def test_what_an_earlier_version_did_not_record_is_no_change(tmp_path: Path) -> None:
+    before = {"processor": "one", "packages": {"torch": "2.13.0"}, "git": None}
+    (tmp_path / "environment.json").write_text(json.dumps(before))
+    now = {
+        "processor": "one",
+        "gpu": "NVIDIA T4",
+        "packages": {"torch": "2.13.0", "mujoco": "3.3"},
+        "git": {"commit": "abc"},
+    }
+    assert changed_since(tmp_path, now) == ["git.commit was None, is abc"]
+    (tmp_path / "environment.json").write_text(json.dumps({**now, "gpu": None}))
+    assert changed_since(tmp_path, now) == ["gpu was None, is NVIDIA T4"]
+
+
+def test_the_record_names_what_computes_and_what_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / name).mkdir()
+        about = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\n"
+        (tmp_path / name / "information").write_text(about)
+    monkeypatch.setattr("journeyman.environment.NVIDIA", tmp_path)
+    found = describe_environment(torch_threads=1, town_threads=1)
+    assert found["gpu"] == "NVIDIA H100 80GB HBM3, NVIDIA H100 80GB HBM3"
+    assert {"llvmlite", "pettingzoo", "mpe2", "mujoco", "box2d"} <= found["packages"].keys()
+    assert found["packages"]["llvmlite"] == version("llvmlite")
+    monkeypatch.setattr("journeyman.environment.NVIDIA", tmp_path / "none")
+    monkeypatch.setenv("PATH", "")
+    assert graphics_processors() is None
 
 
 def tracked(tmp_path: Path, name: str) -> tuple[str, Path]:

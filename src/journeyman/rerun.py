@@ -228,10 +228,20 @@ def changed_since(run_dir: Path, now: Mapping[str, Any]) -> list[str]:
     """
     one, other = dict(_leaves(_read(run_dir / ENVIRONMENT_FILE))), dict(_leaves(dict(now)))
     long = ("git.diff", "git.status")
-    keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    keys = sorted(
+        key
+        for key in one.keys() | other.keys()
+        if one.get(key) != other.get(key) and _is_known(key, one) and _is_known(key, other)
+    )
     return [f"{key} was {one.get(key)}, is {other.get(key)}" for key in keys if key not in long] + [
         f"{key} differs" for key in keys if key in long
     ]
+
+
+def _is_known(key: str, record: Mapping[str, Any]) -> bool:
+    """Says whether a record can tell of a key: an earlier version's has a section without it."""
+    section = key.rpartition(".")[0]
+    return key in record or not any(one.rpartition(".")[0] == section for one in record)
 
 
 def _likely_causes(original: Path, again: Path) -> list[str]:
