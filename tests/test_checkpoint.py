@@ -1,5 +1,6 @@
 """Checkpoints: the same bits back, never half a file, nothing executed."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,34 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     save_file({"w": np.zeros(2)}, foreign)
     with pytest.raises(UserError, match="not written by journeyman"):
         load_checkpoint(foreign)
+
+
+@pytest.mark.parametrize("bit", [1, 32, 128])  # of letters, their case, and the encoding
+def test_no_flipped_bit_is_taken_for_what_was_saved(tmp_path: Path, bit: int) -> None:
+    path = tmp_path / "flipped.safetensors"
+    saved = Checkpoint({"policy/w": np.arange(3.0), "env/x": np.ones((2, 2), np.int16)}, {"a": 1})
+    save_checkpoint(saved, path)
+    whole = path.read_bytes()
+    refused: list[UserError] = []
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ bit]) + whole[position + 1 :])
+        try:
+            loaded = load_checkpoint(path)
+        except UserError as error:
+            refused.append(error)
+        else:
+            assert (loaded.digest(), loaded.state) == (saved.digest(), saved.state)
+    assert len(refused) > 0.9 * len(whole)
+    assert all(str(path) in str(error) for error in refused)
+
+
+def test_a_checkpoint_of_a_version_without_checksums(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "old.safetensors"
+    about = json.dumps({"format": 1, "state": {"a": 1}})
+    save_file({"policy/w": np.arange(3.0)}, path, metadata={"journeyman": about})
+    assert load_checkpoint(path).state == {"a": 1}
 
 
 def test_json_refuses_nan(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The doctor says what is wrong, and finds nothing wrong where nothing is."""
 
+import errno
 import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -182,6 +184,78 @@ def test_a_file_that_is_no_database_fails_with_advice(tmp_path: Path) -> None:
     assert finding.advice
 
 
+def test_a_database_without_tables_is_new(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").touch()
+    findings = examine(tmp_path, None)
+    (finding,) = about(findings, "tracking")
+    assert finding.health == "ok"
+    assert finding.seen.endswith("is made by the first run")
+    assert about(findings, "open runs") == []
+
+
+def test_any_name_of_an_outputs_folder_will_do(left_open: LeftOpen, tmp_path: Path) -> None:
+    """Those that mean something in a database's address are refused where it is resolved."""
+    folder = tmp_path / "d 'one' [x] & ü;"
+    folder.mkdir()
+    for file in left_open.outputs.glob("mlflow.db*"):
+        shutil.copy(file, folder)
+    findings = examine(folder, None)
+    (finding,) = about(findings, "tracking")
+    assert (finding.health, ": 4 runs" in finding.seen) == ("ok", True), finding.seen
+    assert {f.health for f in about(findings, "open runs")} == {"warn"}
+
+
+@pytest.mark.parametrize("name", ["tracking.json", "status.json"])
+def test_what_an_open_run_has_damaged_is_said(left_open: LeftOpen, name: str) -> None:
+    path = left_open.killed.run_dir / name
+    before = path.read_bytes() if path.exists() else None
+    path.write_text("{")
+    try:
+        findings = about(examine(left_open.outputs, None), "open runs")
+    finally:
+        path.unlink() if before is None else path.write_bytes(before)
+    (finding,) = (f for f in findings if left_open.killed.run_id in f.seen)
+    assert finding.health == "warn"
+    assert f"{path}" in f"{finding.seen} {finding.advice}"
+    assert len(findings) > 1, "of the others it is told as ever"
+
+
+def test_what_may_not_be_looked_into_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, real = tmp_path / "closed", Path.stat
+    closed.mkdir()
+
+    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if closed in path.parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(closed / "kernels"))
+    findings = examine(closed / "outputs", None)
+    (outputs,) = about(findings, "outputs")
+    assert (outputs.health, "Permission denied" in outputs.seen) == ("fail", True)
+    assert outputs.advice == "choose another with outputs=..."
+    (kernels,) = about(findings, "kernel cache")
+    assert f"(not: {closed}/kernels/journeyman: cannot be looked at" in kernels.seen
+    assert {"python", "dataset cache", "tracking", "git"} <= {f.subject for f in findings}
+
+
+def test_a_look_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken() -> Iterator[Finding]:
+        yield Finding("cores", "ok", "some")
+        raise RuntimeError("no\nsensors")
+
+    monkeypatch.setattr("journeyman.doctor.cores", broken)
+    findings = examine(tmp_path, None)
+    some, failed = about(findings, "cores")
+    assert some.seen == "some"
+    assert failed.health == "fail"
+    assert failed.seen == "could not be looked at: RuntimeError: no sensors"
+    assert about(findings, "git")
+
+
 def test_a_server_that_is_away_fails(tmp_path: Path) -> None:
     (finding,) = about(examine(tmp_path, "http://127.0.0.1:9"), "tracking")
     assert finding.health == "fail"
@@ -275,6 +349,10 @@ def test_the_cache_of_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_advice_follows_the_table() -> None:
     written = io.StringIO()
-    findings = [Finding("git", "warn", "not on the PATH", "install git"), Finding("a", "ok", "b")]
+    findings = [
+        Finding("git", "warn", "not on the PATH", "install git"),
+        Finding("a", "ok", "[/b]"),
+    ]
     print_findings(findings, Console(file=written, width=80))
+    assert "[/b]" in written.getvalue(), "what is found is no markup"
     assert "- git: install git" in written.getvalue().splitlines()

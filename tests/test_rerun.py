@@ -1,20 +1,26 @@
 """A run that is run again from its folder alone has the same bits, whatever it practised on."""
 
+import errno
 import json
+import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from journeyman.checkpoint import load_checkpoint
 from journeyman.cli import run
 from journeyman.composition import compose_settings
+from journeyman.environment import describe_environment, graphics_processors
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
-from journeyman.rerun import original_run, rerun_run, verify
+from journeyman.record import save_early
+from journeyman.rerun import _quoted, changed_since, original_run, rerun_run, verify
 from journeyman.tracking.identity import RunIdentity
 from support.cartpole import DEMONSTRATED
-from support.commands import TINY, run_folders
+from support.commands import TINY, mlflow_client, run_folders
 
 SMALL = {
     "bc": ("strategy=bc", "strategy.epochs=2", "dataset.worlds=4", "dataset.ticks=60"),
@@ -110,6 +116,62 @@ def test_what_differs_between_two_machines_is_named_as_the_likely_cause(tmp_path
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("results.json", '{"result": {"a'),
+        ("results.json", "{}"),
+        ("environment.json", "[]"),
+        ("overrides.json", "{}"),
+    ],
+)
+def test_what_is_damaged_is_said_before_anything_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    folder = tmp_path / "run"
+    command = [*SMALL["ppo"], *DEMONSTRATED, *quiet(tmp_path)]
+    save_early(compose_settings(command), folder, command)
+    (folder / "results.json").write_text('{"result": {}}')
+    (folder / "environment.json").write_text("{}")
+    (folder / "metrics.jsonl").write_text("")
+    (folder / name).write_text(content)
+    assert run(["rerun", str(folder), "--verify"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"journeyman: {folder / name}: damaged (")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_what_an_earlier_version_did_not_record_is_no_change(tmp_path: Path) -> None:
+    before = {"processor": "one", "packages": {"torch": "2.13.0"}, "git": None}
+    (tmp_path / "environment.json").write_text(json.dumps(before))
+    now = {
+        "processor": "one",
+        "gpu": "NVIDIA T4",
+        "packages": {"torch": "2.13.0", "mujoco": "3.3"},
+        "git": {"commit": "abc"},
+    }
+    assert changed_since(tmp_path, now) == ["git.commit was None, is abc"]
+    (tmp_path / "environment.json").write_text(json.dumps({**now, "gpu": None}))
+    assert changed_since(tmp_path, now) == ["gpu was None, is NVIDIA T4"]
+
+
+def test_the_record_names_what_computes_and_what_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / name).mkdir()
+        about = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 42\n"
+        (tmp_path / name / "information").write_text(about)
+    monkeypatch.setattr("journeyman.environment.NVIDIA", tmp_path)
+    found = describe_environment(torch_threads=1, town_threads=1)
+    assert found["gpu"] == "NVIDIA H100 80GB HBM3, NVIDIA H100 80GB HBM3"
+    assert {"llvmlite", "pettingzoo", "mpe2", "mujoco", "box2d"} <= found["packages"].keys()
+    assert found["packages"]["llvmlite"] == version("llvmlite")
+    monkeypatch.setattr("journeyman.environment.NVIDIA", tmp_path / "none")
+    monkeypatch.setenv("PATH", "")
+    assert graphics_processors() is None
+
+
 def tracked(tmp_path: Path, name: str) -> tuple[str, Path]:
     """Runs it with a store; returns the run's id there and its folder."""
     settings = compose_settings([*SMALL[name], *DEMONSTRATED, *stored(tmp_path)])
@@ -177,6 +239,12 @@ def test_by_its_id_where_the_folder_is(tmp_path: Path) -> None:
     assert not original.folder.exists()
 
 
+@pytest.mark.parametrize("named", ["out puts", "it's", "é, [x]", "a\\", "\\'", "null", '"', "${x"])
+def test_where_a_new_run_goes_is_read_as_it_is(named: str) -> None:
+    override = OverridesParser.create().parse_override(f"outputs={_quoted(named)}")
+    assert override.value() == named
+
+
 @pytest.mark.usefixtures("_the_embedded_store")
 def test_by_its_id_it_begins_from_the_start_that_the_store_has(tmp_path: Path) -> None:
     settings = compose_settings([*TINY, *quiet(tmp_path)])
@@ -201,6 +269,28 @@ def test_an_id_that_no_store_has(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     with pytest.raises(UserError, match=r"there is no MLflow database"):
         original_run("0" * 32, uri=None, outputs=outputs).__enter__()
-    tracked(tmp_path, "bc")
+    run_id, _ = tracked(tmp_path, "bc")
     with pytest.raises(UserError, match=r"^0{32}: no such run in sqlite"):
         original_run("0" * 32, uri=None, outputs=outputs).__enter__()
+    client = mlflow_client(outputs)
+    tags = {"kind": "stage", "mlflow.parentRunId": run_id}
+    stage = client.create_run("0", tags=tags).info.run_id
+    with pytest.raises(UserError, match=rf"^{stage}: the run of a stage; name its job's, {run_id}"):
+        original_run(stage, uri=None, outputs=outputs).__enter__()
+
+
+@pytest.mark.parametrize("command", ["rerun", "resume"])
+def test_a_folder_that_may_not_be_looked_into(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    def lstat(path: Path) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert run([command, str(tmp_path / "run")]) == 2
+    assert f"{tmp_path}/run/config.yaml: cannot be looked at (Permission denied)" in (
+        capsys.readouterr().err
+    )

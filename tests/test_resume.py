@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from journeyman.checkpoint import load_checkpoint
+from journeyman.cli import run
 from journeyman.composition import compose_settings
 from journeyman.context import RunStopped
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
+from journeyman.record import save_early
 from journeyman.rerun import verify
 from journeyman.resume import resume_run
 from support.commands import TINY
@@ -76,8 +78,13 @@ def test_a_run_begun_from_a_checkpoint_is_resumed_from_it(tmp_path: Path) -> Non
 
 def test_what_is_no_run_to_go_on_with(tmp_path: Path) -> None:
     settings = compose_settings([*CARTPOLE, *quiet(tmp_path)])
-    with pytest.raises(UserError, match="not a run folder"):
+    with pytest.raises(UserError, match=r"neither the folder of a run .* nor of a sweep"):
         resume_run(tmp_path)
+    with pytest.raises(UserError, match=r"nosuch: no such folder$"):
+        resume_run(tmp_path / "nosuch")
+    (tmp_path / "early" / ".hydra").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"ended before its config was saved; start it again"):
+        resume_run(tmp_path / "early")
     with pytest.raises(UserError, match="no run folder to resume"):
         Orchestrator(settings, run_dir=tmp_path / "nothing").resume()
     folder = tmp_path / "run"
@@ -91,6 +98,56 @@ def test_what_is_no_run_to_go_on_with(tmp_path: Path) -> None:
     resume_run(folder)
     with pytest.raises(UserError, match="the run is finished; journeyman rerun"):
         resume_run(folder)
+
+
+def test_killed_while_it_starts_it_begins_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imports take seconds: what was asked for is in the folder before them."""
+    monkeypatch.chdir(tmp_path)
+    command = [*CARTPOLE, *quiet(tmp_path)]
+    assert run([*command, "hydra.run.dir=whole"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Orchestrator, "__init__", interrupt)
+        assert run([*command, "hydra.run.dir=begun"]) == 130
+    folder = tmp_path / "begun"
+    names = {"config.yaml", "overrides.json", ".hydra", ".lock", "journeyman.log"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "config.yaml").read_text() == (tmp_path / "whole/config.yaml").read_text()
+    assert run(["resume", "begun"]) == 0
+    assert verify(tmp_path / "whole", folder) == []
+    assert (folder / "overrides.json").read_text() == json.dumps(command, indent=2) + "\n"
+    before = (folder / "config.yaml").read_bytes()
+    assert run([*command, "seed=1", "hydra.run.dir=begun"]) == 2, "it is another run's"
+    assert (folder / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("environment.json", "remove it to go on without comparing machine and versions"),
+        ("overrides.json", "remove it to go on without the words the run was begun with"),
+        ("inputs.json", "remove it to go on without comparing inputs"),
+        ("checkpoints/latest.safetensors", "remove it to run from the beginning"),
+    ],
+)
+def test_a_damaged_file_is_named_with_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, remedy: str
+) -> None:
+    folder = tmp_path / "run"
+    save_early(compose_settings([*CARTPOLE, *quiet(tmp_path)]), folder, CARTPOLE)
+    damaged = folder / name
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_bytes(b'{"packages": {"numpy')
+    assert run(["resume", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"journeyman: {damaged}: ")
+    assert line.endswith(remedy)
+    assert not (folder / "status.json").exists()
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_another_environment_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

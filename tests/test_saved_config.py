@@ -16,6 +16,7 @@ from journeyman.orchestrator import Orchestrator
 from journeyman.rerun import rerun_run, verify
 from journeyman.resume import resume_run
 from journeyman.saved_config import saved_settings
+from journeyman.settings.tracking import MlflowSettings
 from support.cartpole import DEMONSTRATED
 from support.commands import run_folders
 
@@ -148,10 +149,65 @@ def test_a_key_that_is_gone_is_refused_unless_left_out(
 
 def test_a_typing_error_is_no_new_key(tmp_path: Path) -> None:
     folder = saved(tmp_path / "run", *CARTPOLE)
-    with pytest.raises(UserError, match="seeed"):
+    with pytest.raises(UserError, match=r"seeed: unknown key \(did you mean seed\?\)"):
         saved_settings(folder, ["seeed=4"])
     with pytest.raises(UserError, match=r"seed: an override is key=value, or ~key"):
         saved_settings(folder, ["seed"])
+    with pytest.raises(UserError) as refused:
+        saved_settings(folder, ["strategy.update=1", "strategy.label_smoothing=0.1"])
+    assert refused.value.problems == (
+        "strategy.update: unknown key (did you mean strategy.updates?)",
+        "strategy.label_smoothing: a key of strategy=bc, the run has strategy=ppo",
+    )
+
+
+def test_overrides_are_read_as_those_of_a_first_run(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "run", *(word for word in CARTPOLE if word != "tracking=none"))
+    words = [
+        "evaluation.social_stage=OFF",
+        "tracking.experiment=2026-01-01",
+        "tracking.run_name=1:30",
+        "env.id=yes",
+        "strategy.on_nan='rollback'",
+        "+env.kwargs={gravity: 1.5}",
+    ]
+    settings = saved_settings(folder, words)
+    assert settings.evaluation.social_stage == "OFF"
+    tracking = settings.tracking
+    assert isinstance(tracking, MlflowSettings)
+    assert (tracking.experiment, tracking.run_name) == ("2026-01-01", "1:30")
+    assert settings.env.id == "yes"  # type: ignore[union-attr]
+    assert settings.strategy.on_nan == "rollback"  # type: ignore[union-attr]
+    assert settings.env.kwargs == {"gravity": 1.5}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=1,2", "seed=1,2: several values; one run is run again, so give one value"),
+        ("seed=range(3)", r"seed=range\(3\): several values"),
+        ("seed=[1", r"seed=\[1: "),
+        (
+            "strategy=bc",
+            "strategy=bc: a saved run keeps the options of its config groups; only single keys "
+            r"can be changed, such as strategy\.\w+=\.\.\.$",
+        ),
+        ("tracking=none", "tracking=none: a saved run keeps the options of its config groups"),
+        ("experiment=quickstart", "experiment=quickstart: a saved run keeps the options"),
+    ],
+)
+def test_an_override_that_no_saved_run_can_have(tmp_path: Path, override: str, said: str) -> None:
+    folder = saved(tmp_path / "run", *CARTPOLE)
+    with pytest.raises(UserError, match=f"^{said}"):
+        saved_settings(folder, [override])
+
+
+def test_what_is_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nosuch: no such folder$"):
+        saved_settings(tmp_path / "nosuch")
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(UserError, match="the folder of a sweep; name one of its jobs' folders"):
+        saved_settings(tmp_path)
 
 
 def test_a_relative_store_is_saved_as_where_it_is(

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from journeyman.errors import UserError
 
 FORMAT_VERSION = 1
+_REMEDY = "name another, or restore a copy of it"
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """
     from safetensors.numpy import save
 
-    header = {"journeyman": json.dumps({"format": FORMAT_VERSION, "state": checkpoint.state})}
+    about = {
+        "format": FORMAT_VERSION,
+        "checksum": _checksum(checkpoint),
+        "state": checkpoint.state,
+    }
+    header = {"journeyman": json.dumps(about)}
     payload = save(dict(checkpoint.arrays), metadata=header)
     write_atomically(path, payload)
 
@@ -131,16 +138,31 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="numpy") as reader:
             metadata = reader.metadata() or {}
             arrays = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({error})") from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:  # also of the encoding
+        raise UserError(f"{path}: not a readable checkpoint ({error}); {_REMEDY}") from error
     if "journeyman" not in metadata:
         raise UserError(f"{path}: a safetensors file, but not written by journeyman")
-    header = json.loads(metadata["journeyman"])
-    if header["format"] != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: checkpoint format {header['format']}; this version reads {FORMAT_VERSION}"
-        )
-    return Checkpoint(arrays, header["state"])
+    try:
+        about = json.loads(metadata["journeyman"])
+        version, state = about["format"], dict(about["state"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: a damaged checkpoint ({error!r}); {_REMEDY}") from error
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path}: checkpoint format {version}; this version reads {FORMAT_VERSION}")
+    checkpoint = Checkpoint(arrays, state)
+    # Those of earlier versions have none.
+    if about.get("checksum") not in (None, _checksum(checkpoint)):
+        raise UserError(f"{path}: a damaged checkpoint (its checksum differs); {_REMEDY}")
+    return checkpoint
+
+
+def _checksum(checkpoint: Checkpoint) -> int:
+    """Returns a CRC-32 over all there is: against damage, at a cost that no run notices."""
+    crc = zlib.crc32(json.dumps(checkpoint.state).encode())
+    for name, array in checkpoint.arrays.items():
+        crc = zlib.crc32(f"{name}:{array.dtype.str}:{array.shape}".encode(), crc)
+        crc = zlib.crc32(array.data, crc)
+    return crc
 
 
 def write_atomically(path: Path, payload: bytes) -> None:

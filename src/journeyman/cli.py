@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -60,15 +61,21 @@ def _leave_at_once(code: int) -> NoReturn:
 
     Freeing what torch has loaded takes more than a second, in which nothing happens.
     """
-    if code <= _SIGNALLED:  # else whoever sent the signal waits
-        for thread in threading.enumerate():
-            if not thread.daemon and thread is not threading.current_thread():
-                thread.join()
+    _flush()  # what was found is told, however long a thread goes on
+    if code > _SIGNALLED:  # whoever sent the signal waits, and may send more
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    else:
+        # Not only joins: the idle workers of thread pools end because this asks them to.
+        threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
+    _flush()
+    os._exit(code)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BrokenPipeError):  # whoever read it has left
             stream.flush()
-    os._exit(code)
 
 
 def _main_job(argv: Sequence[str]) -> int:

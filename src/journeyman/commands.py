@@ -103,18 +103,18 @@ def resume(argv: Sequence[str]) -> int:
     )
     from journeyman.sweeps.resume import is_sweep, resume_sweep
 
-    if not is_sweep(folder) and (folder / "config.yaml").is_file():
-        if arguments.overrides:
-            raise UserError("a resumed run keeps its config; journeyman rerun takes overrides")
-        from journeyman.resume import resume_run
+    if is_sweep(folder):
+        from journeyman.cli import launch
+        from journeyman.preflight import preflight
 
-        resume_run(folder)
-        return 0
-    from journeyman.cli import launch
-    from journeyman.preflight import preflight
+        check = functools.partial(preflight, resumed=True)
+        return resume_sweep(folder, arguments.overrides, launch, check)
+    from journeyman.resume import is_run, resume_run
 
-    check = functools.partial(preflight, resumed=True)
-    return resume_sweep(folder, arguments.overrides, launch, check)
+    if is_run(folder) and arguments.overrides:
+        raise UserError("a resumed run keeps its config; journeyman rerun takes overrides")
+    resume_run(folder)
+    return 0
 
 
 def report(argv: Sequence[str]) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 from journeyman.config_folder import CONF_DIR, CONFIG_NAME, require_plugins
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
+from journeyman.suggestions import allowed_keys, with_suggestions
 
 
 def settings_from(config: DictConfig | Mapping[str, Any]) -> Settings:
@@ -100,14 +100,11 @@ def compose_config(
                     raise UserError(problems) from error
                 remaining.remove(culprit)
         if problems:
-            known = list(_dotted_keys(OmegaConf.to_container(config, resolve=False)))
             try:
                 settings_from(config)
             except UserError as error:
                 problems.extend(error.problems)
-            groups = [str(group) for group in config]
-            chosen = {group: OmegaConf.select(config, f"{group}.kind") for group in groups}
-            raise UserError([_with_suggestion(problem, known, chosen) for problem in problems])
+            raise UserError(with_suggestions(problems, config))
     return config
 
 
@@ -141,71 +138,9 @@ def _composition_problem(error: Exception, culprit: str | None) -> str:
     return _first_line(error) if culprit is None else f"{culprit}: {_first_line(error)}"
 
 
-def _with_suggestion(problem: str, known: Sequence[str], chosen: Mapping[Any, Any]) -> str:
-    """Adds to an unknown key what has it, what is allowed in its place, or what it resembles.
-
-    Args:
-        problem: any problem.
-        known: all keys there are.
-        chosen: config group -> kind of the option that is chosen, or None.
-    """
-    key, separator, rest = problem.partition(": unknown key")
-    if not separator or rest:
-        return problem
-    group, _, inner = key.partition(".")
-    if chosen.get(group) and (owners := _options_with(group, inner)):
-        options = " and ".join(f"{group}={owner}" for owner in owners)
-        return f"{key}: a key of {options}, the run has {group}={chosen[group]}"
-    section = key.rpartition(".")[0]
-    siblings = [one.removeprefix(f"{section}.") for one in known if one.startswith(f"{section}.")]
-    allowed = _allowed([name for name in siblings if "." not in name]) if section else ""
-    hints = [hint for hint in (allowed, _resembling(key, known)) if hint]
-    return f"{problem} ({'; '.join(hints)})" if hints else problem
-
-
-def _resembling(key: str, known: Sequence[str]) -> str:
-    """Asks for the key that ends as an unknown one, or else for one that looks like it."""
-    same = [one for one in known if one.endswith(f".{key}")]
-    if same:
-        return f"did you mean {' or '.join(same[:3])}?"
-    last = key.rpartition(".")[2]
-    for one in difflib.get_close_matches(key, known, n=5, cutoff=0.6):
-        # long keys look alike for the sections they share
-        if difflib.get_close_matches(last, [one.rpartition(".")[2]], cutoff=0.6):
-            return f"did you mean {one}?"
-    return ""
-
-
-_FEW_KEYS = 6
-"""The keys of a section with no more than these are all told to who misses one."""
-
-
-def _allowed(names: Sequence[str]) -> str:
-    return f"allowed {', '.join(names)}" if 0 < len(names) <= _FEW_KEYS else ""
-
-
-def _options_with(group: str, key: str) -> list[str]:
-    """Returns the shipped options of a config group whose files set a dotted key."""
-    owners = []
-    for path in sorted((CONF_DIR / group).glob("*.yaml")):
-        node = yaml.safe_load(path.read_text())
-        for part in key.split("."):
-            node = node.get(part, ...) if isinstance(node, Mapping) else ...
-        if node is not ...:
-            owners.append(path.stem)
-    return owners
-
-
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-def _dotted_keys(node: Any, prefix: str = "") -> Iterable[str]:
-    if isinstance(node, Mapping):
-        for name, child in node.items():
-            yield f"{prefix}{name}"
-            yield from _dotted_keys(child, f"{prefix}{name}.")
 
 
 def _violations(error: ValidationError, raw: Any) -> Iterable[str]:
@@ -252,7 +187,10 @@ def _sentence(item: Any, path: Sequence[int | str], raw: Any) -> str:
             siblings = siblings[part]
         names = [str(name) for name in siblings if name != path[-1]]
         nearest = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
-        hints = [_allowed(names) if len(path) > 1 else "", *(f"did you mean {n}?" for n in nearest)]
+        hints = [
+            allowed_keys(names) if len(path) > 1 else "",
+            *(f"did you mean {n}?" for n in nearest),
+        ]
         hints = [hint for hint in hints if hint]
         return "unknown key" + (f" ({'; '.join(hints)})" if hints else "")
     if kind == "missing":

@@ -2,19 +2,29 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+NVIDIA = Path("/proc/driver/nvidia/gpus")
 PACKAGES = (
     "journeyman",
     "torch",
     "numpy",
     "numba",
+    "llvmlite",
     "scipy",
     "gymnasium",
+    "pettingzoo",
+    "mpe2",
+    "pymunk",
+    "box2d",
+    "box2d-py",
+    "mujoco",
+    "ale-py",
     "hydra-core",
     "omegaconf",
     "pydantic",
@@ -22,7 +32,7 @@ PACKAGES = (
     "safetensors",
 )
 
-_GIT_SECONDS = 10
+_PATIENCE_SECONDS = 10
 _DIFF_LIMIT = 1_000_000
 
 
@@ -36,6 +46,7 @@ def describe_environment(*, torch_threads: int, town_threads: int) -> dict[str, 
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "processor": processor(),
+        "gpu": graphics_processors(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -63,6 +74,22 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def graphics_processors() -> str | None:
+    """Returns the names of the GPUs, as their driver has them; None where there is none.
+
+    Torch is not asked: it would have to be imported, and may not be installed.
+    """
+    names = []
+    for about in sorted(NVIDIA.glob("*/information")):
+        for line in about.read_text(errors="replace").splitlines():
+            if line.startswith("Model:"):
+                names.append(line.partition(":")[2].strip())
+    if not names and shutil.which("nvidia-smi"):
+        listed = _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader") or ""
+        names = [line.strip() for line in listed.splitlines() if line.strip()]
+    return ", ".join(names) or None
+
+
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Returns commit, status and diff of a checkout; None where it is none."""
     if not (folder / ".git").exists():
@@ -81,13 +108,17 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    return _said("git", "-C", str(folder), *arguments)
+
+
+def _said(*command: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            command,
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_GIT_SECONDS,
+            timeout=_PATIENCE_SECONDS,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):

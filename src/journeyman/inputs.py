@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from journeyman.checkpoint import write_json
 from journeyman.data.manifest import file_stamps
 from journeyman.errors import UserError
 from journeyman.policies.registry import BUILT_IN, is_path
+from journeyman.saved_json import read_json
 from journeyman.tracking.address import resolve_address
 
 INPUTS_FILE = "inputs.json"
@@ -67,9 +67,14 @@ def changed_inputs(run_dir: Path, now: Mapping[str, Mapping[str, str]]) -> list[
     Args:
         run_dir: with ``inputs.json``, or without.
         now: ``input_digests`` of today.
+
+    Raises:
+        UserError: ``inputs.json`` is damaged.
     """
     path = run_dir / INPUTS_FILE
-    then: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.is_file() else {}
+    then: dict[str, Any] = {}
+    if path.is_file():
+        then = read_json(path, dict, "remove it to go on without comparing inputs")
     return [
         f"{key}: {now[key]['path']} has changed"
         for key in sorted(then.keys() & now.keys())

@@ -25,10 +25,8 @@ def main(config: DictConfig) -> float | None:
     from journeyman.composition import settings_from
     from journeyman.heap import claim
     from journeyman.hydra_jobs import is_hydras_rerun, past_hydra
-    from journeyman.orchestrator import Orchestrator
-    from journeyman.results import objective
+    from journeyman.record import save_early
     from journeyman.run_folder import new_run_dir
-    from journeyman.services.capture_cache import CaptureCache
     from journeyman.sweeps.job import sweep_job
 
     claim()  # also a launcher's worker
@@ -43,12 +41,20 @@ def main(config: DictConfig) -> float | None:
         begun = sweep_job(run_dir, fail_fast=config.fail_fast, aloud=not alone)
     with begun as sweep:
         settings = settings_from(config)
+        overrides = list(job.overrides.task)
+        # Of a sweep's jobs, the sweep knows; what Hydra runs again is not checked yet.
+        if not in_sweep and not again:
+            save_early(settings, run_dir, overrides)
+        from journeyman.orchestrator import Orchestrator
+        from journeyman.results import objective
+        from journeyman.services.capture_cache import CaptureCache
+
         cache = CaptureCache(settings.outputs_path, scope=str(run_dir.parent))
         orchestrator = Orchestrator(
             settings,
             # The pickled job's own folder holds its run.
             run_dir=new_run_dir(settings.outputs_path) if again else run_dir,
-            overrides=list(job.overrides.task),
+            overrides=overrides,
             show=alone or again,
             asked_to_stop=None if sweep is None else sweep.asked_to_stop,
             capture_cache=cache if in_sweep else None,

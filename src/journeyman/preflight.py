@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from journeyman.errors import TrainingError, UserError
+from journeyman.folders import nearest_existing
 from journeyman.policies.registry import how_to_set, is_dataset_path
 from journeyman.settings.dataset import (
     ManifestDatasetSettings,
@@ -54,9 +55,10 @@ def preflight(jobs: Sequence[Settings], *, resumed: bool = False) -> None:
 
 def require_writable(folder: Path, key: str) -> None:
     """Raises ``UserError``, which names the key, where a folder is not there and cannot be made."""
-    existing = folder
-    while not existing.exists() and not existing.is_symlink():
-        existing = existing.parent
+    try:
+        existing = nearest_existing(folder)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
     if not existing.is_dir():
         raise UserError(f"{key}: {existing} is not a folder (got {folder})")
     if not os.access(existing, os.W_OK | os.X_OK):

@@ -1,7 +1,7 @@
 """Run again what a run saved, and say whether the bits are the same."""
 
-import json
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,16 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from journeyman.errors import UserError
+from journeyman.folders import require_access
 from journeyman.inputs import INPUTS_FILE, changed_inputs, input_digests
 from journeyman.orchestrator import Orchestrator
+from journeyman.record import saved_overrides
 from journeyman.run_folder import new_run_dir, start_of
 from journeyman.saved_config import saved_settings
-from journeyman.session import saved_overrides
+from journeyman.saved_json import read_json
 from journeyman.tracking.address import resolve_address
 from journeyman.tracking.configuration import with_overrides
 from journeyman.tracking.fetching import fetch_folder, find_folder, is_run_id
 from journeyman.tracking.jsonl import read_metrics
 
+ENVIRONMENT_FILE = "environment.json"
+RESULTS_FILE = "results.json"
+_REMEDIES = {
+    ENVIRONMENT_FILE: "remove it to go on without comparing machine and versions",
+    RESULTS_FILE: "there is nothing to compare with: rerun without --verify, or restore a copy",
+}
 _LOG = logging.getLogger(__name__)
 _TIMED_GROUPS = ("time",)
 _TIMED_NAMES = ("time", "duration_sec", "run_dir", "manifest", "last_evaluated")
@@ -57,6 +65,7 @@ def original_run(named: str, *, uri: str | None, outputs: Path) -> Iterator[Orig
         UserError: the store cannot be opened or has no such job.
     """
     path = Path(named)
+    require_access(path)
     if path.exists() or not is_run_id(named):
         yield Original(folder=path.resolve(), name=path.resolve().name)
         return
@@ -69,8 +78,20 @@ def original_run(named: str, *, uri: str | None, outputs: Path) -> Iterator[Orig
         return
     with tempfile.TemporaryDirectory(prefix="journeyman-rerun-") as folder:
         fetch_folder(named, address, Path(folder))
-        where = (f"outputs={json.dumps(str(outputs))}", f"tracking.uri={json.dumps(uri)}")
+        where = (f"outputs={_quoted(str(outputs))}", f"tracking.uri={_quoted(uri)}")
         yield Original(folder=Path(folder), name=named, where=where)
+
+
+def _quoted(value: str | None) -> str:
+    """Returns a value as Hydra's grammar has it, where backslashes count before quotes alone."""
+    if value is None:
+        return "null"
+    return "'" + re.sub(r"\\*('|$)", _escaped, value) + "'"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    backslashes = "\\" * (2 * found[0].count("\\"))
+    return backslashes + "\\'" if found[1] else backslashes
 
 
 def folder_here(named: str, *, uri: str | None, outputs: Path) -> Path:
@@ -85,6 +106,7 @@ def folder_here(named: str, *, uri: str | None, outputs: Path) -> Path:
         UserError: the store has no such run, or its folder is not on this machine.
     """
     path = Path(named)
+    require_access(path)
     if path.exists() or not is_run_id(named):
         return path.resolve()
     found = find_folder(named, resolve_address(uri, outputs))
@@ -138,8 +160,7 @@ def verify(original: Path, again: Path, overrides: Sequence[str] = ()) -> list[s
         cause. Empty: the runs are bit for bit the same.
     """
     differences = _metric_differences(read_metrics(original), read_metrics(again))
-    results = (_read(folder / "results.json") for folder in (original, again))
-    one, other = (dict(_leaves(document["result"])) for document in results)
+    one, other = (dict(_leaves(_read_result(folder))) for folder in (original, again))
     for key in sorted(one.keys() | other.keys()):
         if not _is_timed(key.rpartition(".")[2]) and one.get(key) != other.get(key):
             differences.append(f"results.json {key}: {one.get(key)} != {other.get(key)}")
@@ -150,13 +171,17 @@ def verify(original: Path, again: Path, overrides: Sequence[str] = ()) -> list[s
 
 
 def require_comparable(original: Original) -> None:
-    """Raises ``UserError`` if a run lacks what ``verify`` compares."""
-    for name in ("results.json", "environment.json", "metrics.jsonl"):
+    """Raises ``UserError`` if a run lacks what ``verify`` compares, or has it damaged."""
+    for name in (RESULTS_FILE, ENVIRONMENT_FILE, "metrics.jsonl"):
         if not (original.folder / name).is_file():
             where = f"{original.name}: the tracking store has no {name} of it"
             if not original.where:
                 where = f"{original.folder / name}: missing"
             raise UserError(f"{where}; the run did not end, so there is nothing to compare with")
+    # Before the run is run again, which may take days.
+    read_metrics(original.folder)
+    _read_result(original.folder)
+    _read(original.folder / ENVIRONMENT_FILE)
 
 
 def _metric_differences(
@@ -197,26 +222,47 @@ def changed_since(run_dir: Path, now: Mapping[str, Any]) -> list[str]:
     Args:
         run_dir: with ``environment.json``.
         now: the environment to compare with it.
+
+    Raises:
+        UserError: ``environment.json`` is damaged.
     """
-    one, other = dict(_leaves(_read(run_dir / "environment.json"))), dict(_leaves(dict(now)))
+    one, other = dict(_leaves(_read(run_dir / ENVIRONMENT_FILE))), dict(_leaves(dict(now)))
     long = ("git.diff", "git.status")
-    keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    keys = sorted(
+        key
+        for key in one.keys() | other.keys()
+        if one.get(key) != other.get(key) and _is_known(key, one) and _is_known(key, other)
+    )
     return [f"{key} was {one.get(key)}, is {other.get(key)}" for key in keys if key not in long] + [
         f"{key} differs" for key in keys if key in long
     ]
 
 
+def _is_known(key: str, record: Mapping[str, Any]) -> bool:
+    """Says whether a record can tell of a key: an earlier version's has a section without it."""
+    section = key.rpartition(".")[0]
+    return key in record or not any(one.rpartition(".")[0] == section for one in record)
+
+
 def _likely_causes(original: Path, again: Path) -> list[str]:
     """Names what differs between the inputs, machines and sources of two runs."""
     inputs = again / INPUTS_FILE
-    read = json.loads(inputs.read_text()) if inputs.is_file() else {}
+    read = _read(inputs) if inputs.is_file() else {}
     changes = changed_inputs(original, read) + changed_since(
-        original, _read(again / "environment.json")
+        original, _read(again / ENVIRONMENT_FILE)
     )
     return [f"likely cause: {change}" for change in changes]
 
 
-def _read(path: Path) -> Any:
+def _read_result(folder: Path) -> dict[str, Any]:
+    path = folder / RESULTS_FILE
+    result = _read(path).get("result")
+    if not isinstance(result, dict):
+        raise UserError(f"{path}: damaged (no result in it); {_REMEDIES[RESULTS_FILE]}")
+    return result
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: missing; the run did not end")
-    return json.loads(path.read_text())
+    return read_json(path, dict, _REMEDIES.get(path.name, "restore a copy of it"))

@@ -66,14 +66,18 @@ def resume_point(run_dir: Path) -> tuple[Checkpoint | None, Mapping[str, Any]]:
         ``(None, {})`` for a run that was ended before it wrote one.
 
     Raises:
-        UserError: the run ended as it should, its results and its tracking included.
+        UserError: the run ended as it should, its results and its tracking included; or the
+            checkpoint is damaged.
     """
     if status_of(run_dir) in (None, FINISHED) and (run_dir / "results.json").is_file():
         raise UserError(f"{run_dir}: the run is finished; journeyman rerun runs it again")
     path = run_dir / "checkpoints" / "latest.safetensors"
     if not path.is_file():
         return None, {}
-    latest = load_checkpoint(path)
+    try:
+        latest = load_checkpoint(path)
+    except UserError as error:
+        raise UserError(f"{error}; remove it to run from the beginning") from error
     return latest, latest.state.get("tracker", {})
 
 

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
 from journeyman.composition import compose_config, path_in_config, settings_from
 from journeyman.config_folder import CONF_DIR
 from journeyman.errors import UserError
 from journeyman.settings.root import Settings
+from journeyman.suggestions import UNKNOWN_KEY, with_suggestions
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,26 +39,72 @@ def saved_settings(original: Path, overrides: Sequence[str] = ()) -> Settings:
         UserError: if the folder holds no config, or the config does not validate.
     """
     path = original / "config.yaml"
-    removals = [override[1:] for override in overrides if override.startswith("~")]
-    changes = [override for override in overrides if not override.startswith("~")]
+    parsed = [_parsed(override) for override in overrides]
     try:
         saved = OmegaConf.create(saved_document(original))
         assert isinstance(saved, DictConfig)
-        for key in removals:
-            _remove(saved, key)
+        for override in parsed:
+            if override.is_delete():
+                _remove(saved, override.key_or_group)
         _fill(saved, path)
         OmegaConf.set_struct(saved, True)
-        for override in changes:
-            key, separator, value = override.partition("=")
-            if not separator:
-                raise UserError(f"{override}: an override is key=value, or ~key")
-            # force_add: what the config has not, and no default fills, may be given with a +
-            added = key.startswith("+")
-            OmegaConf.update(saved, key.lstrip("+"), yaml.safe_load(value), force_add=added)
+        _change(saved, [override for override in parsed if not override.is_delete()])
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
     _refuse_unknown(saved, path)
     return settings_from(saved)
+
+
+def _parsed(override: str) -> Override:
+    """Reads an override by Hydra's grammar, as for a first run.
+
+    Raises:
+        UserError: it is none, or one that makes no sense for a single saved config.
+    """
+    if "=" not in override and not override.startswith("~"):
+        raise UserError(f"{override}: an override is key=value, or ~key")
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise UserError(f"{override}: {str(error).splitlines()[0]}") from error
+    if parsed.is_sweep_override():
+        raise UserError(f"{override}: several values; one run is run again, so give one value")
+    if parsed.package is not None or (parsed.is_delete() and "=" in override):
+        raise UserError(f"{override}: an override is key=value, or ~key")
+    return parsed
+
+
+def _change(saved: DictConfig, changes: Iterable[Override]) -> None:
+    """Changes the values of keys.
+
+    Raises:
+        UserError: with every key that the config has not, or that stands for a whole group.
+    """
+    groups = {folder.name for folder in CONF_DIR.iterdir() if folder.is_dir()}
+    problems = []
+    for change in changes:
+        key, value = change.key_or_group, change.value()
+        if key in groups and not isinstance(value, Mapping):
+            problems.append(_of_a_group(saved, key, change.input_line))
+            continue
+        # what the config has not, and no default fills, may be given with a +
+        added = change.is_add() or change.is_force_add()
+        try:
+            OmegaConf.update(saved, key, value, force_add=added)
+        except (ConfigKeyError, ConfigAttributeError):
+            problems.append(f"{key}: {UNKNOWN_KEY}")
+    if problems:
+        raise UserError(with_suggestions(problems, saved))
+
+
+def _of_a_group(saved: DictConfig, group: str, override: str | None) -> str:
+    """Says that another option of a group cannot be chosen, and what can be changed."""
+    names = [str(name) for name in saved.get(group) or () if name != "kind"]
+    like = f", such as {group}.{names[0]}=..." if names else ""
+    return (
+        f"{override}: a saved run keeps the options of its config groups; only single keys can be "
+        f"changed{like}"
+    )
 
 
 def saved_document(original: Path) -> dict[str, Any]:
@@ -65,14 +115,24 @@ def saved_document(original: Path) -> dict[str, Any]:
     """
     path = original / "config.yaml"
     if not path.is_file():
-        raise UserError(f"{original}: not a run folder (it has no config.yaml)")
+        raise UserError(f"{original}: {_why_no_config(original)}")
     try:
         document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
     if not isinstance(document, dict):
         raise UserError(f"{path}: not a saved config (no mapping)")
     return document
+
+
+def _why_no_config(folder: Path) -> str:
+    if not folder.exists():
+        return "no such folder"
+    if (folder / "sweep.json").is_file():
+        return "the folder of a sweep; name one of its jobs' folders"
+    return "not a run folder (it has no config.yaml)"
 
 
 def _fill(saved: DictConfig, path: Path) -> None:

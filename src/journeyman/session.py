@@ -4,26 +4,23 @@ import hashlib
 import json
 import logging
 import shlex
-import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
-import yaml
-
-from journeyman.checkpoint import load_checkpoint, write_atomically, write_json
-from journeyman.context import Progress, RunStopped
+from journeyman.checkpoint import load_checkpoint, write_json
+from journeyman.context import Progress
 from journeyman.environment import describe_environment
-from journeyman.errors import UserError
 from journeyman.inputs import INPUTS_FILE, note_inputs, with_absolute_paths
 from journeyman.policies.mlflow_flavor import write_model
+from journeyman.record import OVERRIDES_FILE, save_record, saved_overrides
 from journeyman.reporting.run_page import write_run_page
 from journeyman.results import AnnealStageResult, AnnealSummary, RunResult
-from journeyman.run_folder import RUNNING, note_status, status_of
+from journeyman.run_folder import RUNNING, note_status
 from journeyman.settings.root import Settings
-from journeyman.settings.tracking import hide_passwords_in, without_passwords
+from journeyman.settings.tracking import without_passwords
+from journeyman.stop_signals import StopSignals
 from journeyman.tracking.composite import build_tracker
 from journeyman.tracking.configuration import CONFIGURATION_TAG, configuration_digest
 from journeyman.tracking.fetching import keep_log
@@ -31,65 +28,8 @@ from journeyman.tracking.protocol import RunInfo, RunStatus
 
 _LOG = logging.getLogger(__name__)
 _NAME_LENGTH = 100
-OVERRIDES_FILE = "overrides.json"
 POLICY_FOLDER = "policy"
 """The trained policy in the run folder, as a model that MLflow loads."""
-
-
-GRACE_SECONDS = 2.0
-"""How long work may go on to its next safe point once a signal has asked it to end."""
-
-
-class StopSignals:
-    """Remembers SIGINT and SIGTERM so that work can end at a safe point.
-
-    Work that comes to none within ``GRACE_SECONDS`` is interrupted where it is, as it is by a
-    second signal: what is saved is whole, and what was kept in memory is saved on the way out.
-    Outside the main thread no handler can be installed; then only a direct request stops a run.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._previous: dict[int, Any] = {}
-        self._alarm: Any = None
-        self._timer: tuple[float, float] | None = None
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.disarm()
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def take(self) -> int | None:
-        """Returns the signal received, if any; whoever asks at a safe point is not interrupted."""
-        if self.received is not None:
-            self.disarm()
-        return self.received
-
-    def disarm(self) -> None:
-        """Lets the work at hand end in its own time."""
-        if self._timer is not None:
-            signal.setitimer(signal.ITIMER_REAL, *self._timer)
-            signal.signal(signal.SIGALRM, self._alarm)
-            self._timer = None
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise RunStopped(number)
-        self.received = number
-        self._alarm = signal.signal(signal.SIGALRM, self._on_alarm)
-        self._timer = signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
-        _LOG.warning("signal %d: ending at the next safe point", number)
-
-    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
-        self.disarm()
-        assert self.received is not None
-        raise RunStopped(self.received)
 
 
 class RunSession:
@@ -128,21 +68,16 @@ class RunSession:
         self._overrides = given if self._is_new else saved_overrides(run_dir)
 
     def __enter__(self) -> Self:
+        if self._is_new:
+            save_record(self.settings, self.run_dir, self._overrides)
         config = self.settings.model_dump(mode="json")
         machine = describe_environment(
             torch_threads=self.settings.runtime.torch_threads,
             town_threads=self.settings.runtime.town_threads,
         )
-        if self._is_new:
-            self._require_no_run()
-            hide_passwords_in(self.run_dir / ".hydra")
-            text = yaml.safe_dump(with_absolute_paths(config), sort_keys=False, allow_unicode=True)
-            write_atomically(self.run_dir / "config.yaml", text.encode())
-            note_inputs(config, self.run_dir)
-            if self._overrides is not None:
-                write_json(self.run_dir / OVERRIDES_FILE, list(self._overrides))
         # What the run began with stays on record; a resumed one is warned where it differs.
         if not (self.run_dir / "environment.json").is_file():
+            note_inputs(config, self.run_dir)
             write_json(self.run_dir / "environment.json", machine)
         note_status(self.run_dir, RUNNING)
         self.signals.__enter__()
@@ -166,23 +101,40 @@ class RunSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.signals.disarm()
-        self.progress.close()
         status = RunStatus.FINISHED
         if kind is not None:
             # Ctrl-C, an exit and a stop asked for by a signal are no errors of the work.
             status = RunStatus.FAILED if issubclass(kind, Exception) else RunStatus.KILLED
-            said = f"{kind.__name__}: {error}"[:5000]
-            self.tracker.tag({"error": said})
-            page = self._write_page(status, error=said)
-            # Whoever stopped the run is waiting; the page lies in its folder.
-            if page is not None and status is RunStatus.FAILED:
-                self.tracker.artifact(page)
+        self.signals.end(is_bounded=status is RunStatus.KILLED)
         try:
-            self.tracker.finish(status)
-            note_status(self.run_dir, status.value)
+            self._end(status, "" if kind is None else f"{kind.__name__}: {error}"[:5000])
+        except Exception:
+            # A run is finished with its tracking, so that this one can be gone on with.
+            status = RunStatus.FAILED if status is RunStatus.FINISHED else status
+            raise
         finally:
-            self.signals.__exit__()
+            try:
+                note_status(self.run_dir, status.value)
+            finally:
+                self.signals.__exit__()
+
+    def _end(self, status: RunStatus, said: str) -> None:
+        """Ends display and tracking.
+
+        Args:
+            status: how the run ended.
+            said: what ended it, if it did not end as it should.
+        """
+        self.progress.close()
+        try:
+            if said:
+                self.tracker.tag({"error": said})
+                page = self._write_page(status, error=said)
+                # Whoever stopped the run is waiting; the page lies in its folder.
+                if page is not None and status is RunStatus.FAILED:
+                    self.tracker.artifact(page)
+        finally:
+            self.tracker.finish(status)
 
     def conclude(self, result: RunResult, seconds: float) -> None:
         """Writes ``results.json`` and hands results and final policy to the tracker.
@@ -241,15 +193,6 @@ class RunSession:
         schedule = self.describe_course().get("schedule") or {}
         return [AnnealStageResult.model_validate(each) for each in schedule.get("stages", ())]
 
-    def _require_no_run(self) -> None:
-        """Raises ``UserError`` where the folder is another run's: two would be mixed up."""
-        status = status_of(self.run_dir)
-        if status is not None:
-            raise UserError(
-                f"{self.run_dir}: holds a run already ({status}); journeyman resume goes on with "
-                "one that did not end, and a new one needs a folder of its own"
-            )
-
     def _run_info(self, config: dict[str, Any], machine: dict[str, Any]) -> RunInfo:
         settings = self.settings
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
@@ -275,15 +218,6 @@ class RunSession:
             params=flatten(config),
             tags=tags,
         )
-
-
-def saved_overrides(run_dir: Path) -> list[str] | None:
-    """Returns the overrides that a run was begun with; None where nobody knows."""
-    path = run_dir / OVERRIDES_FILE
-    if not path.is_file():
-        return None
-    overrides: list[str] = json.loads(path.read_text())
-    return overrides
 
 
 def run_name(settings: Settings, overrides: Sequence[str]) -> str:

@@ -1,11 +1,14 @@
 """Folders of what can be made again: compiled kernels, captured demonstrations."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from journeyman.doctor.finding import Finding
+from journeyman.errors import UserError
+from journeyman.folders import nearest_existing
 
 LARGE_CACHE_MIB = 1024
 
@@ -54,22 +57,30 @@ def _kernel_roots() -> Iterator[Path]:
 
 def _cannot_write(folder: Path) -> str | None:
     """Returns why a folder, which need not exist, cannot be written to."""
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
     try:
-        with tempfile.TemporaryFile(dir=existing):
+        with tempfile.TemporaryFile(dir=nearest_existing(folder)):
             return None
+    except UserError as error:
+        return str(error)
     except OSError as error:
         return f"{folder}: {error}"
 
 
 def _sized(subject: str, folder: Path, advice: str, tried: list[str] | None = None) -> Finding:
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    size = sum(file.stat().st_size for file in files) / 2**20
-    seen = f"{folder}, {size:.0f} MiB in {len(files)} files"
+    sizes = [found for file in folder.rglob("*") if (found := _size(file)) is not None]
+    size = sum(sizes) / 2**20
+    seen = f"{folder}, {size:.0f} MiB in {len(sizes)} files"
     if tried:
         seen += f" (not: {'; '.join(tried)})"
     if size > LARGE_CACHE_MIB:
         return Finding(subject, "warn", seen, advice)
     return Finding(subject, "ok", seen)
+
+
+def _size(path: Path) -> int | None:
+    """Returns the bytes of a file; None of what is none, is gone by now or may not be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None

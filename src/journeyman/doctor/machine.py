@@ -11,6 +11,8 @@ import yaml
 from journeyman.config_folder import CONF_DIR
 from journeyman.doctor.finding import Finding
 from journeyman.environment import processor
+from journeyman.errors import UserError
+from journeyman.folders import nearest_existing
 
 LOW_DISK_GIB = 2.0
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -78,13 +80,15 @@ def device() -> Iterator[Finding]:
 
 def output_folder(outputs: Path) -> Iterator[Finding]:
     """Looks at where run folders go."""
-    folder = outputs
-    while not folder.exists():
-        folder = folder.parent
+    advice = "choose another with outputs=..."
+    try:
+        folder = nearest_existing(outputs)
+    except UserError as error:
+        yield Finding("outputs", "fail", str(error), advice)
+        return
     free = shutil.disk_usage(folder).free / 2**30
     seen = f"{outputs}, {free:.1f} GiB free"
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        advice = "choose another with outputs=..."
         yield Finding("outputs", "fail", f"{outputs}: {folder} cannot be written to", advice)
     elif free < LOW_DISK_GIB:
         yield Finding("outputs", "warn", seen, "make room: checkpoints and metrics need it")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from journeyman.doctor.finding import Finding
 from journeyman.errors import UserError
@@ -42,16 +43,16 @@ def store(outputs: Path, uri: str | None) -> Iterator[Finding]:
         yield Finding("tracking", "ok", seen + (f", MLflow {version}" if version else ""))
         if address.is_server:
             yield from _deleted(_deleted_on_server(address))
-    elif not address.database.exists():
+    elif _is_new(address.database):
         seen = f"{address.database} (from {address.source}) is made by the first run"
         yield Finding("tracking", "ok", seen)
     else:
         yield _database(address, address.database)
-        with closing(sqlite3.connect(f"file:{address.database}?mode=ro", uri=True)) as connection:
-            try:
+        try:
+            with _reading(address.database) as connection:
                 names = deleted_experiments(lambda query: connection.execute(query).fetchall())
-            except sqlite3.DatabaseError:  # of which `_database` has said so
-                return
+        except sqlite3.DatabaseError:  # of which `_database` has said so
+            return
         yield from _deleted(names)
 
 
@@ -60,7 +61,7 @@ def runs_left_open(outputs: Path, uri: str | None) -> Iterator[Finding]:
     try:
         address = resolve_address(uri, outputs)
         check_store(address)
-        if address.database is not None and not address.database.exists():
+        if address.database is not None and _is_new(address.database):
             return
         runs = open_runs(address)
     except UserError as error:
@@ -70,7 +71,11 @@ def runs_left_open(outputs: Path, uri: str | None) -> Iterator[Finding]:
         return
     at_work, gone, unknown = 0, [], []
     for run in runs:
-        lives = _is_worked_on(run)
+        try:
+            lives = _is_worked_on(run)
+        except (UserError, OSError) as error:
+            yield Finding("open runs", "warn", f"{run.name} ({run.run_id}) is RUNNING; {error}")
+            continue
         if lives:
             at_work += 1
         elif lives is False:
@@ -111,7 +116,10 @@ def _gone(runs: Iterable[OpenRun]) -> Iterator[Finding]:
     """Says of each folder how its runs are mended: once, of a sweep and its jobs together."""
     told: dict[str, OpenRun] = {}
     for run in sorted(runs, key=lambda run: run.kind != "sweep"):
-        told.setdefault(_remedy(run), run)
+        try:
+            told.setdefault(_remedy(run), run)
+        except (UserError, OSError) as error:
+            told.setdefault(str(error), run)
     for advice, run in list(told.items())[:_SHOWN]:
         seen = f"{run.name} ({run.run_id}) is RUNNING, but its process is gone"
         yield Finding("open runs", "warn", seen, advice)
@@ -135,16 +143,31 @@ def _quoted(folder: Path) -> str:
     return shlex.quote(str(folder))
 
 
+def _reading(database: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True))
+
+
+def _is_new(database: Path) -> bool:
+    """Says whether a database is not there yet, or nothing is in it: the first run fills it."""
+    if not database.exists():
+        return True
+    try:
+        with _reading(database) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+    except sqlite3.DatabaseError:
+        return False  # what is wrong with it is said by who reads on
+
+
 def _database(address: StoreAddress, database: Path) -> Finding:
     size = database.stat().st_size / 2**20
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        try:
+    try:
+        with _reading(database) as connection:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
             runs = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            advice = "choose another with tracking.uri, or restore a backup"
-            return Finding("tracking", "fail", f"{database}: {error}", advice)
+    except sqlite3.DatabaseError as error:
+        advice = "choose another with tracking.uri, or restore a backup"
+        return Finding("tracking", "fail", f"{database}: {error}", advice)
     if verdict != "ok":
         return Finding("tracking", "fail", f"{database}: {verdict}", "restore a backup of it")
     seen = f"{database} (from {address.source}): {runs} runs, {size:.1f} MiB, journal {mode}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from journeyman.errors import UserError
+from journeyman.folders import nearest_existing
 from journeyman.settings.tracking import (
     MASK,
     SECRET_VARIABLE,
@@ -240,9 +241,7 @@ def check_database(address: StoreAddress, experiment: str | None = None) -> None
     if database is None:
         return
     named = f"the MLflow database {database} (from {address.source})"
-    folder = database.parent
-    while not folder.exists():
-        folder = folder.parent
+    folder = nearest_existing(database.parent)
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(
             f"{named} cannot be written: {folder} is no folder one may write to; "

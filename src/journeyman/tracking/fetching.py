@@ -54,6 +54,10 @@ def find_folder(run_id: str, address: StoreAddress) -> StoredRunFolder:
     """
     tags = _run(_client(address), run_id, address).data.tags
     kind = tags.get("kind")
+    if kind == "stage":
+        raise UserError(
+            f"{run_id}: the run of a stage; name its job's, {tags.get('mlflow.parentRunId')}"
+        )
     if kind not in ("job", "sweep"):
         raise UserError(f"{run_id}: a run of kind {kind}; name a job's or a sweep's")
     folder = Path(tags["run_dir"]) if "run_dir" in tags else None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from journeyman.tracking.address import StoreAddress
 from journeyman.tracking.client import open_client, store_errors
@@ -63,7 +64,7 @@ def _of_database(address: StoreAddress) -> Iterator[OpenRun]:
 
     uri = address.uri
     if address.database is not None:
-        uri = f"sqlite:///file:{address.database}?mode=ro&uri=true"
+        uri = f"sqlite:///file:{quote(str(address.database))}?mode=ro&uri=true"
     runs = table("runs", *map(column, ("run_uuid", "name", "status", "start_time")))
     tags = table("tags", *map(column, ("run_uuid", "key", "value")))
     is_open = runs.c.status == "RUNNING"
