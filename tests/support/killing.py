@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from journeyman.tracking import remote_store
+from journeyman.tracking import remote_store, store_server
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,15 @@ class Processes:
     """
 
     def __init__(self, cwd: Path) -> None:
+        given = os.environ.get("PYTHONPATH")
+        tests = str(Path(__file__).parents[1])
         self._server = subprocess.Popen(
             [sys.executable, "-m", "support.killing"],
             cwd=cwd,
             env={
                 **os.environ,
                 "MLFLOW_TRACKING_URI": "",
-                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "PYTHONPATH": tests if given is None else os.pathsep.join((tests, given)),
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -151,7 +153,7 @@ def _work(order: dict[str, Any], said: Path) -> int:
     return code
 
 
-def _forked_writer() -> remote_store.Server:
+def _forked_writer() -> store_server.Server:
     from journeyman.tracking import store_process
 
     calls, answers, run = os.pipe(), os.pipe(), os.getpid()
@@ -169,10 +171,12 @@ def _forked_writer() -> remote_store.Server:
         os._exit(0)
     os.close(calls[0])
     os.close(answers[1])
-    return remote_store.Server(
+    os.set_blocking(calls[1], False)
+    return store_server.Server(
         calls=io.FileIO(calls[1], "wb"),
-        answers=open(answers[0], "rb"),
+        answers=io.FileIO(answers[0], "rb"),
         wait=lambda: str(os.waitpid(pid, 0)),
+        kill=lambda: os.kill(pid, signal.SIGKILL),
     )
 
 

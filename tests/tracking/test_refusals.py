@@ -213,3 +213,14 @@ def test_only_requests_to_mlflow_are_silenced(caplog):
         logger.warning("Retrying (...) after connection broken: /api/2.0/mlflow/runs/log-batch")
         logger.warning("Retrying (...) after connection broken: /dataset.npz")
     assert [record.message.rpartition("/")[2] for record in caplog.records] == ["dataset.npz"]
+
+
+def test_what_is_raised_anyway_is_not_logged_with_its_traceback(caplog):
+    quieten()
+    logger = logging.getLogger("mlflow.store.db.utils")
+    try:
+        raise OSError("disk is full")
+    except OSError:
+        logger.exception("SQLAlchemy database error.")
+    logger.warning("SQLAlchemy engine could not be created.")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
