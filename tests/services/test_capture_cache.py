@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from journeyman.checkpoint import load_checkpoint, save_checkpoint
 from journeyman.composition import compose_settings
 from journeyman.data.capture import Capture
 from journeyman.env.build import make_env
@@ -108,6 +110,18 @@ def test_a_changed_file_is_made_again(jobs: Jobs, caplog: pytest.LogCaptureFixtu
     payload = bytearray(path.read_bytes())
     payload[-1] ^= 1
     path.write_bytes(bytes(payload))
+    jobs.capture()
+    assert jobs.played == 2
+    assert "its checksum differs" in caplog.text
+
+
+def test_a_file_of_other_demonstrations_is_made_again(
+    jobs: Jobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs.capture()
+    (path,) = jobs.files
+    stored = load_checkpoint(path)
+    save_checkpoint(replace(stored, state={**stored.state, "digest": "of others"}), path)
     jobs.capture()
     assert jobs.played == 2
     assert "not what was put there" in caplog.text
