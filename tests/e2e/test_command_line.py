@@ -170,6 +170,7 @@ def test_every_strategy_runs_from_the_command_line(tmp_path: Path, strategy: str
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 def test_what_a_capture_saved_can_be_imitated_and_its_policy_played(tmp_path: Path) -> None:
     world = ("env.scenario=kitchen_breakfast", "env.episode_ticks=60", "tracking=none")
     captured = journeyman(

@@ -22,6 +22,7 @@ COMMAND = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["alone", "in a sweep"])
 def test_a_pickled_job_runs_again_in_a_folder_of_its_own(tmp_path: Path, how: str) -> None:
     sweep = () if how == "alone" else ("--multirun",)

@@ -77,6 +77,7 @@ def test_a_rolled_back_stage_leaves_no_trace_in_what_follows(
     )
 
 
+@pytest.mark.slow
 def test_a_good_stage_does_not_trip_in_20_seeds(tmp_path: Path) -> None:
     # No alarm in 20 seeds: the true rate is under 1 - .05 ^ (1 / 20) = 14 % at a level of 95 %.
     # Three stages of each were checked, and in the last of them every guardrail there is.

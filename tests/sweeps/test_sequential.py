@@ -10,6 +10,8 @@ import pytest
 from support.commands import TINY, journeyman, mlflow_client
 from support.sweeps import sweep_folder
 
+pytestmark = pytest.mark.slow
+
 SMALL = (*TINY, "promotion=off")
 JOBS = ("--multirun", "launch=local", "strategy.ppo.value_coef=1e38,0.5", *SMALL)
 """A value loss weighed 1e38 overflows float32 in the first job; the second is whole."""

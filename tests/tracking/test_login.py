@@ -73,6 +73,7 @@ def holds_none(text: str) -> bool:
     return not any(word in text for word in (PASSWORD, "sek@ret", HEADER.split()[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [500, 400])
 def test_no_file_and_no_output_holds_the_password(
     settings, run_info, server, tmp_path, monkeypatch, caplog, capfd, code

@@ -188,6 +188,7 @@ if name != "unfinished":
 """
 
 
+@pytest.mark.slow
 def test_four_processes_start_at_once_on_a_store_that_does_not_exist(tmp_path):
     """One of them forgets to finish: its metrics are kept, and it does not stay RUNNING."""
     names = ["a", "b", "c", "unfinished"]

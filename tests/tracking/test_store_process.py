@@ -306,6 +306,7 @@ print(*sorted({"mlflow", "sqlalchemy", "alembic"} & sys.modules.keys()))
 """
 
 
+@pytest.mark.slow
 def test_training_imports_no_mlflow(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", TRAINING, str(tmp_path)],
