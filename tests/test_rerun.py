@@ -13,11 +13,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from journeyman.checkpoint import load_checkpoint
 from journeyman.cli import run
 from journeyman.composition import compose_settings
+from journeyman.config_folder import quoted
 from journeyman.environment import describe_environment, graphics_processors
 from journeyman.errors import UserError
 from journeyman.orchestrator import Orchestrator
 from journeyman.record import save_early
-from journeyman.rerun import _quoted, changed_since, original_run, rerun_run, verify
+from journeyman.rerun import changed_since, original_run, rerun_run, verify
 from journeyman.tracking.identity import RunIdentity
 from support.cartpole import DEMONSTRATED
 from support.commands import TINY, mlflow_client, run_folders
@@ -241,7 +242,7 @@ def test_by_its_id_where_the_folder_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("named", ["out puts", "it's", "é, [x]", "a\\", "\\'", "null", '"', "${x"])
 def test_where_a_new_run_goes_is_read_as_it_is(named: str) -> None:
-    override = OverridesParser.create().parse_override(f"outputs={_quoted(named)}")
+    override = OverridesParser.create().parse_override(f"outputs={quoted(named)}")
     assert override.value() == named
 
 

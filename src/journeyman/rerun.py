@@ -1,7 +1,6 @@
 """Run again what a run saved, and say whether the bits are the same."""
 
 import logging
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from journeyman.config_folder import quoted
 from journeyman.errors import UserError
 from journeyman.folders import require_access
 from journeyman.inputs import INPUTS_FILE, changed_inputs, input_digests
@@ -78,20 +78,9 @@ def original_run(named: str, *, uri: str | None, outputs: Path) -> Iterator[Orig
         return
     with tempfile.TemporaryDirectory(prefix="journeyman-rerun-") as folder:
         fetch_folder(named, address, Path(folder))
-        where = (f"outputs={_quoted(str(outputs))}", f"tracking.uri={_quoted(uri)}")
+        store = "null" if uri is None else quoted(uri)
+        where = (f"outputs={quoted(str(outputs))}", f"tracking.uri={store}")
         yield Original(folder=Path(folder), name=named, where=where)
-
-
-def _quoted(value: str | None) -> str:
-    """Returns a value as Hydra's grammar has it, where backslashes count before quotes alone."""
-    if value is None:
-        return "null"
-    return "'" + re.sub(r"\\*('|$)", _escaped, value) + "'"
-
-
-def _escaped(found: re.Match[str]) -> str:
-    backslashes = "\\" * (2 * found[0].count("\\"))
-    return backslashes + "\\'" if found[1] else backslashes
 
 
 def folder_here(named: str, *, uri: str | None, outputs: Path) -> Path:
